@@ -1,0 +1,314 @@
+/** Every seam inside the agent. Folders import this file, core and themselves; only agent.ts knows who implements what. */
+import type { Claim, Lease } from '@layerswarm/core/claims.ts'
+import type { Digest } from '@layerswarm/core/digest.ts'
+import type { Descriptor } from '@layerswarm/core/image/manifest.ts'
+import type { PieceLayout, PieceRun } from '@layerswarm/core/piece-layout.ts'
+import type { PieceSet } from '@layerswarm/core/piece-set.ts'
+import type { Holding, PeerAddress, PieceMap, PlannedBlob } from '@layerswarm/core/wire/directory-protocol.ts'
+
+/** Everything that waits can be told to stop: it then throws the signal's reason. */
+export interface Abortable {
+  readonly signal?: AbortSignal
+}
+
+/** Content as a client names it: bytes by digest, reached through a repository of a registry. */
+export interface ContentRef {
+  /** The registry as asked for, for example `docker.io` or `registry.example.com:5000`. */
+  readonly registry: string
+  readonly repository: string
+  readonly digest: Digest
+  readonly kind: 'blob' | 'manifest'
+}
+
+/** A tag of a repository: the only mutable name there is. */
+export interface TagRef {
+  readonly registry: string
+  readonly repository: string
+  readonly tag: string
+}
+
+/** Bytes `start … end - 1`. */
+export interface ByteRange {
+  readonly start: number
+  readonly end: number
+}
+
+// --- store ---------------------------------------------------------------------------------------------------------
+
+export interface BlobStat {
+  readonly digest: Digest
+  readonly size: number
+  readonly state: 'complete' | 'partial'
+  /** Bytes present and verified; the size for a complete blob. */
+  readonly present: number
+  /** When it was last read or written, ms since the epoch. */
+  readonly usedAt: number
+}
+
+/** Reads a blob that is complete or still arriving. Only verified pieces are ever visible. */
+export interface BlobReader extends AsyncDisposable {
+  readonly digest: Digest
+  readonly layout: PieceLayout
+  /** The whole digest is proven. */
+  readonly complete: boolean
+  /** A copy of the set of pieces present now. */
+  have(): PieceSet
+  /** One piece that is present; undefined when it is not. The bytes are the caller's. */
+  piece(piece: number): Promise<Uint8Array | undefined>
+  /**
+   * The bytes of `range` in order, in chunks of at most 1 MiB, waiting for pieces that have not landed. The last piece
+   * of the blob is given out only once the whole digest is proven.
+   * @throws {LayerswarmError} DIGEST_MISMATCH when the whole turned out false, STORE_FAILED, or why the fetch was given up.
+   */
+  read(range: ByteRange, options?: Abortable): AsyncIterable<Uint8Array>
+  /** Pieces as they land from now on; ends when the blob is complete. */
+  landed(options?: Abortable): AsyncIterable<readonly number[]>
+  /** Claims kept beside a partial blob; empty for a complete one. */
+  claims(): readonly Claim[]
+  /** SHA-256 of all pieces in order; undefined while the blob is not complete. */
+  map(): Promise<Uint8Array | undefined>
+}
+
+/** The one writer of a blob that is being fetched. Disposing keeps what is there for a later `begin`. */
+export interface PartialBlob extends BlobReader {
+  /**
+   * Verifies a piece, writes it and makes it visible. Without `expected` (bytes that came from the registry over a
+   * verified connection) its hash is only recorded.
+   * @param expected acceptable SHA-256 values: the proven one, or one per claim
+   * @returns the piece's SHA-256, or undefined when it was already present
+   * @throws {LayerswarmError} PIECE_MISMATCH, STORE_FULL, STORE_FAILED; nothing becomes visible then
+   */
+  write(piece: number, bytes: Uint8Array, expected?: readonly Uint8Array[]): Promise<Uint8Array | undefined>
+  /** Recorded SHA-256 of a present piece. */
+  hashOf(piece: number): Uint8Array | undefined
+  addClaims(claims: readonly Claim[]): void
+  /**
+   * To be called once every piece is present: proves the whole digest, moves the blob to its place and ends `landed`.
+   * @throws {LayerswarmError} DIGEST_MISMATCH: nothing was committed, all pieces stay present until `discard`.
+   */
+  commit(): Promise<void>
+  /** Forgets pieces (all, unless named), for example those that a liar vouched for. */
+  discard(pieces?: Iterable<number>): Promise<void>
+  /** Makes every waiting reader throw `error`. What is on disk stays. */
+  fail(error: unknown): void
+}
+
+export interface HoldingChange {
+  readonly change: 'added' | 'removed'
+  readonly digest: Digest
+  readonly size: number
+}
+
+/** Verified content by digest: the only place where sources and readers meet. */
+export interface BlobStore extends AsyncDisposable {
+  stat(digest: Digest): Promise<BlobStat | undefined>
+  /** A complete blob, or one being fetched now; undefined otherwise. An open reader protects the blob from eviction. */
+  open(digest: Digest): Promise<BlobReader | undefined>
+  /**
+   * Starts or resumes a partial blob; what an earlier process left is there again, re-verified.
+   * @throws {LayerswarmError} STORE_FULL, STORE_FAILED, or an Error when the blob is complete or has a writer already.
+   */
+  begin(digest: Digest, layout: PieceLayout): Promise<PartialBlob>
+  /** Removes a blob that nobody reads or writes. @returns whether it did. */
+  delete(digest: Digest): Promise<boolean>
+  list(): AsyncIterable<BlobStat>
+  /** Commits and removals from now on. */
+  changes(options?: Abortable): AsyncIterable<HoldingChange>
+}
+
+/** Facts about content: which repository a digest was reached through, and what a tag last pointed to. Survives restarts. */
+export interface ContentIndex {
+  /** Records that `descriptors` may be asked for in `scope` (`registry/repository`), since a manifest there names them. */
+  link(scope: string, descriptors: readonly Descriptor[]): Promise<void>
+  linked(scope: string, digest: Digest): Promise<Descriptor | undefined>
+  /** The scopes through which `digest` was reached, with its descriptor. */
+  links(digest: Digest): Promise<readonly { scope: string; descriptor: Descriptor }[]>
+  setTag(scope: string, tag: string, descriptor: Descriptor): Promise<void>
+  tag(scope: string, tag: string): Promise<{ descriptor: Descriptor; at: number } | undefined>
+}
+
+// --- sources -------------------------------------------------------------------------------------------------------
+
+export interface Availability {
+  /** Pieces that became available; the first answer lists all. */
+  readonly pieces: readonly number[] | PieceSet
+  /** Uploads that the source has active and queued. */
+  readonly load: number
+  readonly claims?: readonly Claim[]
+  /** The source's own word on all pieces. */
+  readonly map?: Uint8Array
+  /** The source holds nothing of the blob any more. */
+  readonly gone?: boolean
+}
+
+export interface FetchedPiece {
+  readonly piece: number
+  /** Unverified. Valid until the next piece is asked for: the source may reuse the memory. */
+  readonly bytes: Uint8Array
+}
+
+/** One blob at one place it can be had from. */
+export interface PieceSource {
+  /** A peer id, or `registry`. */
+  readonly id: string
+  readonly kind: 'peer' | 'registry'
+  available(options?: Abortable): AsyncIterable<Availability>
+  /**
+   * The pieces of `run`, in order. A source that cannot seek (a registry that ignores Range) yields all pieces from 0.
+   * @param options.held pieces of the blob that the asker has: the neediest is served first
+   * @throws {LayerswarmError} PEER_GONE (no blame), PEER_UNREACHABLE, PEER_PROTOCOL, REGISTRY_…, STALLED
+   */
+  fetch(run: PieceRun, options?: Abortable & { readonly held?: number }): AsyncIterable<FetchedPiece>
+}
+
+export type PeerEvent =
+  | { readonly type: 'up'; readonly peer: string }
+  | { readonly type: 'down'; readonly peer: string }
+  /** A peer observes a blob here, so it wants or has it: a neighbour for that blob. */
+  | { readonly type: 'watched'; readonly peer: string; readonly blob: Digest; readonly size: number }
+
+/** The other agents, over libp2p. */
+export interface PeerNetwork {
+  readonly id: string
+  /** @throws {LayerswarmError} PEER_UNREACHABLE, PEER_VERSION */
+  connect(peer: PeerAddress, options?: Abortable): Promise<void>
+  connected(): readonly string[]
+  source(peer: string, blob: Digest, layout: PieceLayout, options?: { readonly wantMap?: boolean }): PieceSource
+  /** Closes the connection and refuses the host until this process ends. */
+  ban(peer: string, reason: string): void
+  events(options?: Abortable): AsyncIterable<PeerEvent>
+}
+
+export interface UploadRequest {
+  readonly peer: string
+  readonly blob: Digest
+  readonly piece: number
+  /** Pieces of the blob that the requester has. */
+  readonly held: number
+  /** Times this host has served this piece of this blob. */
+  readonly served: number
+}
+
+/** Which waiting request is served next: an index into `waiting` (in order of arrival, never empty). */
+export type UploadPolicy = (waiting: readonly UploadRequest[]) => number
+
+export interface RegistryContent {
+  /** Bytes of the whole content, however much of it `body` carries. */
+  readonly size: number
+  readonly mediaType: string
+  /** What `body` carries; the whole when the registry ignored the range. */
+  readonly range: ByteRange
+  readonly body: AsyncIterable<Uint8Array>
+}
+
+export interface RegistryReply {
+  readonly status: number
+  readonly headers: Readonly<Record<string, string>>
+  readonly body: Uint8Array
+}
+
+/** The registries that configuration allows. */
+export interface RegistryClient {
+  /**
+   * Content by digest, unverified.
+   * @param range for blobs only, never open-ended
+   * @throws {LayerswarmError} NOT_FOUND, REGISTRY_DENIED, REGISTRY_UNREACHABLE, REGISTRY_FAILED, REGISTRY_BUSY, REGISTRY_NOT_ALLOWED
+   */
+  content(ref: ContentRef, range?: ByteRange, options?: Abortable): Promise<RegistryContent>
+  /** A HEAD request: what a tag points to, or size and type of content by digest. Errors as `content`. */
+  resolve(ref: TagRef | ContentRef, options?: Abortable): Promise<Descriptor>
+  /** Small documents that are passed on as they are (`tags/list?n=…`, `referrers/<digest>`), at most 4 MiB. Errors as `content`. */
+  document(registry: string, repository: string, path: string, options?: Abortable): Promise<RegistryReply>
+  /** Whether `registry` may be reached. */
+  allows(registry: string): boolean
+}
+
+// --- directory -----------------------------------------------------------------------------------------------------
+
+export interface PlanRequest {
+  readonly scope: string
+  readonly blobs: readonly { readonly digest: Digest; readonly size?: number }[]
+  /** The registry granted this host's own request for this repository: it may hold leases. */
+  readonly origin: boolean
+  /** False: only knowledge is asked for, no lease. */
+  readonly want: boolean
+  readonly rate?: number
+}
+
+export interface Plan {
+  readonly blobs: readonly PlannedBlob[]
+  readonly peers: readonly PeerAddress[]
+}
+
+export type DirectoryEvent =
+  | { readonly type: 'up' }
+  | { readonly type: 'down' }
+  | { readonly type: 'leases'; readonly blob: Digest; readonly grant: readonly Lease[]; readonly revoke: readonly number[] }
+  | { readonly type: 'peers'; readonly blob: Digest; readonly peers: readonly PeerAddress[] }
+  | { readonly type: 'map'; readonly blob: Digest; readonly size: number; readonly map: PieceMap }
+  | { readonly type: 'wantMap'; readonly blob: Digest }
+
+/** What an agent tells of a blob that it fetches. Dropped silently while there is no tracker. */
+export type DirectoryNote =
+  | {
+      readonly t: 'report'
+      readonly blob: Digest
+      readonly got: readonly number[]
+      readonly spread: readonly number[]
+      readonly bytes: number
+    }
+  | {
+      readonly t: 'release'
+      readonly blob: Digest
+      readonly runs: readonly number[]
+      readonly reason: 'denied' | 'busy' | 'failed' | 'slow' | 'stopping'
+      readonly bar: boolean
+    }
+  | { readonly t: 'peers'; readonly blob: Digest; readonly live: number }
+  | { readonly t: 'orphans'; readonly blob: Digest; readonly pieces: readonly number[] }
+  | { readonly t: 'partial'; readonly blob: Digest; readonly size: number; readonly bits: Uint8Array; readonly leases: readonly Lease[] }
+  | { readonly t: 'done'; readonly blob: Digest; readonly size: number; readonly root: Uint8Array }
+  | { readonly t: 'map'; readonly blob: Digest; readonly size: number; readonly hashes: Uint8Array }
+  | { readonly t: 'cancel'; readonly blob: Digest }
+
+/** Who holds what and who shall fetch what. Advice: every caller goes on without it. */
+export interface PeerDirectory {
+  readonly connected: boolean
+  /** Peer ids whose signature on a lease counts. */
+  readonly trusted: ReadonlySet<string>
+  /** @throws {LayerswarmError} TRACKER_UNREACHABLE, at once while there is no connection */
+  plan(want: PlanRequest, options?: Abortable): Promise<Plan>
+  /** Complete blobs that are held now and no longer. */
+  announce(changes: { readonly add: readonly Holding[]; readonly drop: readonly Digest[] }): void
+  tell(note: DirectoryNote): void
+  events(options?: Abortable): AsyncIterable<DirectoryEvent>
+}
+
+// --- content service -----------------------------------------------------------------------------------------------
+
+export type SourceLabel = 'local' | 'peer' | 'registry' | 'mixed'
+
+/** Content on its way to a client, wherever it comes from. */
+export interface OpenContent extends AsyncDisposable {
+  readonly size: number
+  /** Where the bytes in hand came from, so far. */
+  source(): SourceLabel
+  /**
+   * The bytes of `range` in order. The first chunk arrives only once it may be relayed.
+   * @throws when no source is left; the client's connection must then be cut
+   */
+  read(range: ByteRange, options?: Abortable): AsyncIterable<Uint8Array>
+}
+
+/** Hit, join, or fetch: content by digest from the store, the peers, and last the registry. */
+export interface ContentService {
+  /**
+   * @param hint what the parent manifest says of it; without a size the directory or the registry is asked
+   * @throws {LayerswarmError} NOT_FOUND, REGISTRY_…, when it cannot be had anywhere
+   */
+  open(ref: ContentRef, hint: { readonly size?: number; readonly mediaType?: string }, options?: Abortable): Promise<OpenContent>
+  /** A manifest was served: its layers may be asked for soon. One plan for all; nothing is fetched before the first is asked for. */
+  expect(scope: string, layers: readonly Descriptor[]): void
+  /** Content that the fleet knows under this scope although this host does not: its size and type. */
+  lookup(scope: string, digest: Digest, options?: Abortable): Promise<{ size: number; mediaType?: string } | undefined>
+}

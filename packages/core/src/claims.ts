@@ -1,0 +1,103 @@
+/**
+ * Leases and claims: how the pieces of a cold blob, of which only the whole digest is known, are vouched for.
+ *
+ * The tracker signs a lease: this host shall fetch this run of this blob from the registry. The holder hashes each
+ * piece that arrives over verified TLS and signs a claim: these are the SHA-256 of these pieces, under this lease.
+ * Claims travel with the haves and are passed on unchanged. A receiver checks both signatures and never judges
+ * expiry: clocks differ, and a late joiner needs old claims.
+ */
+import { createHash } from 'node:crypto'
+import type { PrivateKey } from '@libp2p/interface'
+import { peerIdFromString } from '@libp2p/peer-id'
+import { z } from 'zod'
+import { type Digest, PIECE_HASH_BYTES } from './digest.ts'
+import { type PieceRun, RUN_PIECES, runOf } from './piece-layout.ts'
+import { bytesField, digestField, hostIdField, pieceField } from './wire/fields.ts'
+import { encodeCanonical } from './wire/frames.ts'
+
+export const leaseSchema = z.object({
+  blob: digestField,
+  run: pieceField,
+  holder: hostIdField,
+  serial: z.int().min(0),
+  /** The holder given up for this one, if any: the new holder ignores what that host announced. */
+  instead: hostIdField.optional(),
+  /** The tracker that granted it. */
+  by: hostIdField,
+  sig: bytesField
+})
+/** Permission, signed by the tracker, to fetch one run from the registry and to vouch for its pieces. */
+export type Lease = z.infer<typeof leaseSchema>
+
+export const claimSchema = z.object({
+  blob: digestField,
+  first: pieceField,
+  /** SHA-256 of pieces first, first + 1, …: all of one run. */
+  hashes: bytesField.refine(
+    (b) => b.byteLength > 0 && b.byteLength % PIECE_HASH_BYTES === 0 && b.byteLength <= RUN_PIECES * PIECE_HASH_BYTES,
+    'bad hashes'
+  ),
+  author: hostIdField,
+  /** Absent when there was no tracker to grant one. */
+  lease: leaseSchema.optional(),
+  sig: bytesField
+})
+/** A host's signed word on the SHA-256 of consecutive pieces of one run. */
+export type Claim = z.infer<typeof claimSchema>
+
+function leaseBody(lease: Omit<Lease, 'sig'>): Uint8Array {
+  return encodeCanonical(['layerswarm/lease/1', lease.blob, lease.run, lease.holder, lease.serial, lease.instead ?? null, lease.by])
+}
+
+function claimBody(claim: Omit<Claim, 'sig'>): Uint8Array {
+  return encodeCanonical(['layerswarm/claim/1', claim.blob, claim.first, claim.hashes, claim.author, claim.lease?.sig ?? null])
+}
+
+export async function signLease(key: PrivateKey, lease: Omit<Lease, 'sig'>): Promise<Lease> {
+  return { ...lease, sig: await key.sign(leaseBody(lease)) }
+}
+
+export async function signClaim(key: PrivateKey, claim: Omit<Claim, 'sig'>): Promise<Claim> {
+  return { ...claim, sig: await key.sign(claimBody(claim)) }
+}
+
+async function signedBy(host: string, body: Uint8Array, sig: Uint8Array): Promise<boolean> {
+  try {
+    return (await peerIdFromString(host).publicKey?.verify(body, sig)) ?? false
+  } catch {
+    return false
+  }
+}
+
+/** Whether `lease` carries the signature of the tracker it names. Whether that tracker is ours is the caller's question. */
+export async function verifyLease(lease: Lease): Promise<boolean> {
+  return await signedBy(lease.by, leaseBody(lease), lease.sig)
+}
+
+/** Whether `claim` is its author's and lies inside one run and, where it has a lease, inside the run leased to the author. */
+export async function verifyClaim(claim: Claim): Promise<boolean> {
+  const pieces = claimedPieces(claim)
+  const run = runOf(pieces.first)
+  if (runOf(pieces.first + pieces.count - 1) !== run) return false
+  if (claim.lease !== undefined) {
+    const { lease } = claim
+    if (lease.blob !== claim.blob || lease.holder !== claim.author || lease.run !== run) return false
+    if (!(await verifyLease(lease))) return false
+  }
+  return await signedBy(claim.author, claimBody(claim), claim.sig)
+}
+
+export function claimedPieces(claim: Claim): PieceRun {
+  return { first: claim.first, count: claim.hashes.byteLength / PIECE_HASH_BYTES }
+}
+
+/** The hash that `claim` states for `piece`; undefined where it says nothing of it. */
+export function claimedHash(claim: Claim, piece: number): Uint8Array | undefined {
+  const at = (piece - claim.first) * PIECE_HASH_BYTES
+  return at < 0 || at >= claim.hashes.byteLength ? undefined : claim.hashes.subarray(at, at + PIECE_HASH_BYTES)
+}
+
+/** One name for "the blob these hashes describe", so that two hosts can say in few bytes that they agree. */
+export function mapRoot(blob: Digest, hashes: Uint8Array): Uint8Array {
+  return createHash('sha256').update(blob).update(hashes).digest()
+}

@@ -1,0 +1,155 @@
+/** Whose fault a failure is: it decides who is avoided next and what a client is told. */
+export type Blame = 'peer' | 'registry' | 'local' | 'caller'
+
+interface ErrorKind {
+  /** What happened, as a sentence without a full stop. */
+  readonly text: string
+  /** What a reader of the message can do about it. */
+  readonly remedy: string
+  readonly blame: Blame
+}
+
+/** Every failure this product names. The reference documentation is checked against this table. */
+export const ERRORS = {
+  DIGEST_INVALID: { text: 'not a valid digest', remedy: 'use sha256:<64 hex digits> or sha512:<128 hex digits>', blame: 'caller' },
+  DIGEST_MISMATCH: {
+    text: 'content does not match its digest',
+    remedy: 'nothing was stored; the content is fetched again from another source',
+    blame: 'registry'
+  },
+  PIECE_MISMATCH: {
+    text: 'a piece does not match its hash',
+    remedy: 'the sender is dropped and the piece is fetched elsewhere; if it names the same host again, check its disk and memory',
+    blame: 'peer'
+  },
+  SIZE_MISMATCH: {
+    text: 'content has another size than announced',
+    remedy: 'nothing was stored; the content is fetched again',
+    blame: 'registry'
+  },
+  NAME_INVALID: { text: 'not a valid repository name', remedy: 'use lower-case path components, as in library/nginx', blame: 'caller' },
+  TAG_INVALID: { text: 'not a valid tag', remedy: 'use up to 128 letters, digits, dots, dashes and underscores', blame: 'caller' },
+  REFERENCE_INVALID: { text: 'not a valid image reference', remedy: 'write [registry/]repository[:tag][@digest]', blame: 'caller' },
+  NAMESPACE_INVALID: {
+    text: 'the ns parameter is empty or given more than once',
+    remedy: 'send one ns parameter that names the registry',
+    blame: 'caller'
+  },
+  REGISTRY_NOT_ALLOWED: {
+    text: 'this mirror is not configured to reach that registry',
+    remedy: 'add --registry HOST (or --insecure-registry HOST) to the agent',
+    blame: 'caller'
+  },
+  METHOD_UNSUPPORTED: { text: 'the mirror serves pulls only', remedy: 'push to the registry itself', blame: 'caller' },
+  BLOB_UNKNOWN: { text: 'blob unknown to this repository', remedy: 'check the digest and the repository', blame: 'caller' },
+  MANIFEST_UNKNOWN: { text: 'manifest unknown', remedy: 'check the repository and the tag or digest', blame: 'caller' },
+  MANIFEST_INVALID: {
+    text: 'not a valid manifest',
+    remedy: 'the registry must send an OCI or Docker manifest of at most 4 MiB',
+    blame: 'registry'
+  },
+  RANGE_UNSATISFIABLE: {
+    text: 'the requested range lies outside the content',
+    remedy: 'ask for bytes below the size given in Content-Range',
+    blame: 'caller'
+  },
+  REGISTRY_UNREACHABLE: {
+    text: 'the registry cannot be reached',
+    remedy: 'check the network, the proxy settings and the registry itself',
+    blame: 'registry'
+  },
+  REGISTRY_DENIED: {
+    text: 'the registry refused access',
+    remedy: 'check that the repository exists and that this host may read it',
+    blame: 'registry'
+  },
+  REGISTRY_FAILED: { text: 'the registry failed', remedy: 'try again later; the status is in the detail', blame: 'registry' },
+  REGISTRY_BUSY: { text: 'the registry limits requests', remedy: 'wait; it is asked again after the time it named', blame: 'registry' },
+  NOT_FOUND: { text: 'the registry does not have this content', remedy: 'check the reference', blame: 'registry' },
+  PEER_UNREACHABLE: { text: 'a peer cannot be reached', remedy: 'check that hosts can reach each other on the p2p port', blame: 'peer' },
+  PEER_PROTOCOL: { text: 'a peer broke the protocol', remedy: 'run the same version of Layerswarm on all hosts', blame: 'peer' },
+  PEER_VERSION: { text: 'a peer speaks no protocol version in common with this host', remedy: 'upgrade the older host', blame: 'peer' },
+  PEER_GONE: { text: 'a peer no longer holds this content', remedy: 'nothing to do; it is fetched elsewhere', blame: 'peer' },
+  TRACKER_UNREACHABLE: {
+    text: 'the tracker cannot be reached',
+    remedy: 'check --tracker and that the tracker runs; pulls go on without it',
+    blame: 'local'
+  },
+  CLUSTER_KEY_INVALID: {
+    text: 'the cluster key file is not usable',
+    remedy: 'make one with: layerswarm cluster-key new > FILE, and give every host the same file',
+    blame: 'local'
+  },
+  CLUSTER_KEY_NEEDED: {
+    text: 'listening beyond loopback needs a cluster key',
+    remedy: 'make one with: layerswarm cluster-key new > FILE, give every host the same file and start with --cluster-key FILE',
+    blame: 'local'
+  },
+  IDENTITY_INVALID: {
+    text: "this host's identity key is not usable",
+    remedy: 'restore the file, or remove it to get a new identity',
+    blame: 'local'
+  },
+  CONFIG_INVALID: { text: 'the configuration is not valid', remedy: 'see layerswarm config check', blame: 'caller' },
+  LISTEN_FAILED: {
+    text: 'cannot listen on the address',
+    remedy: 'stop the program that uses the port, or choose another address',
+    blame: 'local'
+  },
+  STORE_BUSY: {
+    text: 'the data directory is in use by another process',
+    remedy: 'talk to the running agent (--agent URL), or choose another --data-dir',
+    blame: 'local'
+  },
+  STORE_FULL: { text: 'the store cannot take more', remedy: 'free disk space, or raise --max-disk', blame: 'local' },
+  STORE_FAILED: {
+    text: 'the store cannot be read or written',
+    remedy: 'check the data directory, its permissions and its disk',
+    blame: 'local'
+  },
+  STALLED: {
+    text: 'no source delivered in time',
+    remedy: 'the content is fetched again; if it repeats, check the network',
+    blame: 'registry'
+  },
+  AGENT_UNREACHABLE: {
+    text: "this host's agent cannot be reached",
+    remedy: 'start it with: layerswarm agent, or name it with --agent URL',
+    blame: 'caller'
+  }
+} as const satisfies Record<string, ErrorKind>
+
+export type ErrorCode = keyof typeof ERRORS
+
+/** The one error class: a code from the table, whose fault it is, and what to do. */
+export class LayerswarmError extends Error {
+  readonly code: ErrorCode
+  readonly blame: Blame
+  readonly remedy: string
+  readonly detail: string | undefined
+
+  constructor(code: ErrorCode, options: { detail?: string; cause?: unknown; blame?: Blame } = {}) {
+    const kind: ErrorKind = ERRORS[code]
+    super(
+      options.detail === undefined ? kind.text : `${kind.text}: ${options.detail}`,
+      options.cause === undefined ? {} : { cause: options.cause }
+    )
+    this.name = 'LayerswarmError'
+    this.code = code
+    this.blame = options.blame ?? kind.blame
+    this.remedy = kind.remedy
+    this.detail = options.detail
+  }
+}
+
+export function isLayerswarmError(error: unknown, ...codes: ErrorCode[]): error is LayerswarmError {
+  return error instanceof LayerswarmError && (codes.length === 0 || codes.includes(error.code))
+}
+
+/** What went wrong, in one line for a person or a log, whatever was thrown. */
+export function describeError(error: unknown): string {
+  if (error instanceof LayerswarmError) {
+    return error.cause === undefined ? error.message : `${error.message} (${describeError(error.cause)})`
+  }
+  return error instanceof Error ? error.message : String(error)
+}

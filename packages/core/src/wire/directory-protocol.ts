@@ -1,0 +1,149 @@
+/**
+ * What an agent and the tracker say to each other, over `/layerswarm/directory/1`: one libp2p stream that the agent
+ * keeps open, length-prefixed CBOR both ways. All of it is soft state: an agent that reconnects says everything again.
+ *
+ * agent → hello      who I am and where peers reach me; first message, once
+ *         hold       complete blobs held (full: the list replaces what was said before) and dropped
+ *         partial    a blob being fetched, with what is there and the leases in hand; after hello, when there is one
+ *         plan       I want these blobs (an image's layers, in manifest order); answered by plan with the same id
+ *         report     progress on leases, each 100 ms while some are held: pieces fetched, pieces that a peer has announced since
+ *         release    leases given back; bar: never lease this blob to me again (no access, too slow)
+ *         peers      fewer than enough live neighbours for this blob: name more
+ *         orphans    idle, and these pieces are at no neighbour
+ *         done       the whole digest is proven; root names the piece map
+ *         map        the piece map, when asked for by wantMap
+ * tracker → welcome  answers hello; observed: the address the agent is seen at
+ *         plan       per blob: what is known, the map if there is one, leases for the asker; one peer list for all
+ *         leases     more leases, or leases taken away (take-over)
+ *         peers      hosts to connect to for a blob
+ *         map        a piece map that became known while the blob is being fetched
+ *         wantMap    send the map of this blob
+ */
+import { z } from 'zod'
+import { leaseSchema } from '../claims.ts'
+import {
+  bytesField,
+  digestField,
+  hostIdField,
+  MAX_LISTED_BLOBS,
+  mediaTypeField,
+  nameField,
+  pieceField,
+  piecesField,
+  scopeField,
+  sizeField
+} from './fields.ts'
+
+export const DIRECTORY_PROTOCOL = '/layerswarm/directory/1'
+/** A plan of 1,024 blobs with maps is sent in parts; one message never needs more. */
+export const MAX_DIRECTORY_MESSAGE = 4 * 1024 * 1024
+
+export const holdingSchema = z.object({
+  digest: digestField,
+  size: sizeField,
+  /** Of a manifest; absent for other blobs. */
+  mediaType: mediaTypeField.optional(),
+  /** The `registry/repository` names under which this host may vouch for it (manifests only). */
+  scopes: z.array(scopeField).max(64).optional()
+})
+/** A blob that a host holds whole. */
+export type Holding = z.infer<typeof holdingSchema>
+
+export const peerSchema = z.object({
+  id: hostIdField,
+  /** Multiaddrs without the /p2p part. */
+  addrs: z.array(z.string().max(256)).max(16),
+  name: nameField
+})
+/** A host to connect to. */
+export type PeerAddress = z.infer<typeof peerSchema>
+
+export const agentMessage = z.discriminatedUnion('t', [
+  z.object({
+    t: z.literal('hello'),
+    name: nameField,
+    version: z.string().max(64),
+    zone: nameField.optional(),
+    /** The p2p port, for the address the tracker sees. */
+    port: z.int().min(0).max(65535),
+    addrs: z.array(z.string().max(256)).max(16)
+  }),
+  z.object({
+    t: z.literal('hold'),
+    full: z.boolean(),
+    add: z.array(holdingSchema).max(MAX_LISTED_BLOBS),
+    drop: z.array(digestField).max(MAX_LISTED_BLOBS)
+  }),
+  z.object({
+    t: z.literal('partial'),
+    blob: digestField,
+    size: sizeField,
+    bits: bytesField,
+    leases: z.array(leaseSchema).max(MAX_LISTED_BLOBS)
+  }),
+  z.object({
+    t: z.literal('plan'),
+    id: z.int().min(0),
+    scope: scopeField,
+    blobs: z
+      .array(z.object({ digest: digestField, size: sizeField.optional() }))
+      .min(1)
+      .max(MAX_LISTED_BLOBS),
+    /** Whether this host's own request for this repository was granted by the registry: only then it may hold leases. */
+    origin: z.boolean(),
+    /** False: only tell what is known; nothing is wanted yet, no lease is granted. */
+    want: z.boolean(),
+    /** Measured link rate, bytes a second. */
+    rate: z.number().min(0).optional()
+  }),
+  z.object({ t: z.literal('report'), blob: digestField, got: piecesField, spread: piecesField, bytes: sizeField }),
+  z.object({
+    t: z.literal('release'),
+    blob: digestField,
+    runs: piecesField,
+    reason: z.enum(['denied', 'busy', 'failed', 'slow', 'stopping']),
+    bar: z.boolean()
+  }),
+  z.object({ t: z.literal('peers'), blob: digestField, live: z.int().min(0) }),
+  z.object({ t: z.literal('orphans'), blob: digestField, pieces: piecesField }),
+  z.object({ t: z.literal('done'), blob: digestField, size: sizeField, root: bytesField }),
+  z.object({ t: z.literal('map'), blob: digestField, size: sizeField, hashes: bytesField }),
+  z.object({ t: z.literal('cancel'), blob: digestField })
+])
+export type AgentMessage = z.infer<typeof agentMessage>
+
+const mapSchema = z.object({
+  hashes: bytesField,
+  /** Two hosts have proven the same map. Otherwise it is one host's word: a piece that fails it is nobody's proven fault. */
+  proven: z.boolean()
+})
+/** SHA-256 of every piece of a blob, in order. */
+export type PieceMap = z.infer<typeof mapSchema>
+
+export const plannedBlobSchema = z.object({
+  digest: digestField,
+  size: sizeField.optional(),
+  mediaType: mediaTypeField.optional(),
+  /** A host of the fleet has reached this content through the asked scope. */
+  known: z.boolean(),
+  /** Hosts that hold it whole. */
+  complete: pieceField,
+  map: mapSchema.optional(),
+  leases: z.array(leaseSchema).max(MAX_LISTED_BLOBS)
+})
+export type PlannedBlob = z.infer<typeof plannedBlobSchema>
+
+export const trackerMessage = z.discriminatedUnion('t', [
+  z.object({ t: z.literal('welcome'), version: z.string().max(64), observed: z.string().max(256) }),
+  z.object({
+    t: z.literal('plan'),
+    id: z.int().min(0),
+    blobs: z.array(plannedBlobSchema).max(MAX_LISTED_BLOBS),
+    peers: z.array(peerSchema).max(64)
+  }),
+  z.object({ t: z.literal('leases'), blob: digestField, grant: z.array(leaseSchema).max(MAX_LISTED_BLOBS), revoke: piecesField }),
+  z.object({ t: z.literal('peers'), blob: digestField, peers: z.array(peerSchema).max(64) }),
+  z.object({ t: z.literal('map'), blob: digestField, size: sizeField, map: mapSchema }),
+  z.object({ t: z.literal('wantMap'), blob: digestField })
+])
+export type TrackerMessage = z.infer<typeof trackerMessage>
