@@ -286,13 +286,18 @@ export interface PeerDirectory {
 
 // --- content service -----------------------------------------------------------------------------------------------
 
-export type SourceLabel = 'local' | 'peer' | 'registry' | 'mixed'
+/** Bytes of a blob by where this host got them: already in the store, from peers, from the registry. */
+export interface SourceCounts {
+  readonly local: number
+  readonly peer: number
+  readonly registry: number
+}
 
 /** Content on its way to a client, wherever it comes from. */
 export interface OpenContent extends AsyncDisposable {
   readonly size: number
-  /** Where the bytes in hand came from, so far. */
-  source(): SourceLabel
+  /** Where the bytes in hand came from, so far; they add up to `size` once all are here. */
+  counts(): SourceCounts
   /**
    * The bytes of `range` in order. The first chunk arrives only once it may be relayed.
    * @throws when no source is left; the client's connection must then be cut
