@@ -1,18 +1,25 @@
-/** Which pieces of a blob are meant: a bitfield with its count kept. Bit 0 of byte 0 is piece 0. */
+import { endianness } from 'node:os'
+
+if (endianness() !== 'LE') throw new Error('a little-endian machine is needed')
+
+/**
+ * Which pieces of a blob are meant: a bitfield with its count kept. As bytes, bit 0 of byte 0 is piece 0; in memory
+ * 32 pieces share a word, so that the scheduler can intersect sets 32 pieces at a time.
+ */
 export class PieceSet {
   readonly length: number
-  readonly #bits: Uint8Array
+  readonly #words: Uint32Array
   #count = 0
 
   constructor(length: number) {
     this.length = length
-    this.#bits = new Uint8Array(Math.ceil(length / 8))
+    this.#words = new Uint32Array(Math.ceil(length / 32))
   }
 
   static full(length: number): PieceSet {
     const set = new PieceSet(length)
-    set.#bits.fill(0xff)
-    if (length % 8 !== 0) set.#bits[set.#bits.length - 1] = (1 << (length % 8)) - 1
+    set.#words.fill(0xffffffff)
+    if (length % 32 !== 0) set.#words[set.#words.length - 1] = 2 ** (length % 32) - 1
     set.#count = length
     return set
   }
@@ -28,8 +35,8 @@ export class PieceSet {
    * @throws {RangeError} when there are not exactly as many bytes as `length` needs.
    */
   static decode(length: number, bytes: Uint8Array): PieceSet {
+    if (bytes.byteLength !== Math.ceil(length / 8)) throw new RangeError('bitfield of the wrong length')
     const set = new PieceSet(length)
-    if (bytes.byteLength !== set.#bits.byteLength) throw new RangeError('bitfield of the wrong length')
     for (let piece = 0; piece < length; piece++) {
       if (((bytes[piece >> 3] ?? 0) >> (piece & 7)) & 1) set.add(piece)
     }
@@ -45,13 +52,13 @@ export class PieceSet {
   }
 
   has(piece: number): boolean {
-    return (((this.#bits[piece >> 3] ?? 0) >> (piece & 7)) & 1) === 1
+    return (((this.#words[piece >>> 5] ?? 0) >>> (piece & 31)) & 1) === 1
   }
 
   /** @returns whether the piece was new. */
   add(piece: number): boolean {
     if (piece < 0 || piece >= this.length || this.has(piece)) return false
-    this.#bits[piece >> 3] = (this.#bits[piece >> 3] ?? 0) | (1 << (piece & 7))
+    this.#words[piece >>> 5] = (this.#words[piece >>> 5] ?? 0) | (1 << (piece & 31))
     this.#count++
     return true
   }
@@ -59,7 +66,7 @@ export class PieceSet {
   /** @returns whether the piece was there. */
   remove(piece: number): boolean {
     if (!this.has(piece)) return false
-    this.#bits[piece >> 3] = (this.#bits[piece >> 3] ?? 0) & ~(1 << (piece & 7))
+    this.#words[piece >>> 5] = (this.#words[piece >>> 5] ?? 0) & ~(1 << (piece & 31))
     this.#count--
     return true
   }
@@ -69,7 +76,7 @@ export class PieceSet {
   }
 
   clear(): void {
-    this.#bits.fill(0)
+    this.#words.fill(0)
     this.#count = 0
   }
 
@@ -77,28 +84,42 @@ export class PieceSet {
   firstMissing(from = 0): number {
     let piece = from
     while (piece < this.length) {
-      if ((piece & 7) === 0 && this.#bits[piece >> 3] === 0xff) piece += 8
+      if ((piece & 31) === 0 && this.#words[piece >>> 5] === 0xffffffff) piece += 32
       else if (this.has(piece)) piece++
       else return piece
     }
     return this.length
   }
 
+  /** The first piece at or after `from` that is in this set and in all `others` (of the same length); -1 when there is none. */
+  firstCommon(others: readonly PieceSet[], from = 0): number {
+    for (let at = from >>> 5; at < this.#words.length; at++) {
+      let word = this.#words[at] ?? 0
+      for (const other of others) word &= other.#words[at] ?? 0
+      if (at === from >>> 5) word &= 0xffffffff << (from & 31)
+      if (word !== 0) return at * 32 + 31 - Math.clz32(word & -word)
+    }
+    return -1
+  }
+
   *[Symbol.iterator](): Generator<number> {
-    for (let byte = 0; byte < this.#bits.length; byte++) {
-      const bits = this.#bits[byte] ?? 0
-      if (bits === 0) continue
-      for (let bit = 0; bit < 8; bit++) if ((bits >> bit) & 1) yield byte * 8 + bit
+    for (let at = 0; at < this.#words.length; at++) {
+      let word = this.#words[at] ?? 0
+      while (word !== 0) {
+        const lowest = word & -word
+        yield at * 32 + 31 - Math.clz32(lowest)
+        word &= ~lowest
+      }
     }
   }
 
   encode(): Uint8Array {
-    return this.#bits.slice()
+    return new Uint8Array(this.#words.buffer.slice(0, Math.ceil(this.length / 8)))
   }
 
   clone(): PieceSet {
     const copy = new PieceSet(this.length)
-    copy.#bits.set(this.#bits)
+    copy.#words.set(this.#words)
     copy.#count = this.#count
     return copy
   }
