@@ -17,7 +17,10 @@ test('a piece set behaves like a set of numbers', () => {
     fc.property(pieces, ({ length, a, b, from }) => {
       const model = new Set(a)
       const set = PieceSet.of(length, a)
-      assert.deepEqual([...set], [...model].sort((x, y) => x - y))
+      assert.deepEqual(
+        [...set],
+        [...model].sort((x, y) => x - y)
+      )
       assert.equal(set.count, model.size)
       assert.equal(set.complete, model.size === length)
       const missing = Array.from({ length }, (_, i) => i).find((i) => i >= from && !model.has(i)) ?? length
@@ -26,13 +29,20 @@ test('a piece set behaves like a set of numbers', () => {
       const common = [...model].filter((i) => b.includes(i) && i >= from)
       assert.equal(set.firstCommon([other], from), common.length === 0 ? -1 : Math.min(...common))
       for (const piece of b) assert.equal(set.remove(piece), model.delete(piece))
-      assert.deepEqual([...set], [...model].sort((x, y) => x - y))
+      assert.deepEqual(
+        [...set],
+        [...model].sort((x, y) => x - y)
+      )
     })
   )
 })
 
 test('what is encoded reads back, bit 0 of byte 0 being piece 0', () => {
-  fc.assert(fc.property(pieces, ({ length, a }) => assert.deepEqual([...PieceSet.decode(length, PieceSet.of(length, a).encode())], [...PieceSet.of(length, a)])))
+  fc.assert(
+    fc.property(pieces, ({ length, a }) =>
+      assert.deepEqual([...PieceSet.decode(length, PieceSet.of(length, a).encode())], [...PieceSet.of(length, a)])
+    )
+  )
   assert.deepEqual([...PieceSet.of(10, [0, 9]).encode()], [1, 2])
   assert.deepEqual([...PieceSet.full(33)].length, 33)
 })
