@@ -1,0 +1,67 @@
+import { hostPort, listenAddress, peerListenAddress, peerMultiaddr, registryHost } from '@layerswarm/core/config/addresses.ts'
+import { commonOptions, hostName, httpListen, peerListen, requireKeyBeyondLoopback } from '@layerswarm/core/config/common-options.ts'
+import { nameText, oneOf } from '@layerswarm/core/config/fields.ts'
+import { type ConfigOf, list, type OptionSet, option, optional } from '@layerswarm/core/config/options.ts'
+import { size } from '@layerswarm/core/config/quantities.ts'
+import { LayerswarmError } from '@layerswarm/core/errors.ts'
+
+/** Public registries that most images come from; others are named by the operator, since `ns` comes from the network. */
+const DEFAULT_REGISTRIES = ['docker.io', 'registry.k8s.io', 'ghcr.io', 'quay.io', 'gcr.io']
+
+const agentSpecs = {
+  mirrorListen: option(listenAddress, 'where container clients ask this mirror', { host: '127.0.0.1', port: 5050 }),
+  adminListen: option(listenAddress, 'where health, metrics and the local API listen', { host: '127.0.0.1', port: 5051 }),
+  p2pListen: peerListen('where other agents connect', 5052),
+  tracker: list(peerMultiaddr, 'a tracker of the fleet, /ip4/…/tcp/…/p2p/ID; without /p2p/ID on a fleet with a cluster key'),
+  announce: list(hostPort, 'address told to peers', {
+    text: 'the address that the tracker sees, then routable interfaces',
+    from: () => []
+  }),
+  name: hostName,
+  zone: optional(nameText, 'hosts of one zone prefer each other'),
+  registry: list(registryHost, 'a registry that this mirror may reach; given once, it replaces the default list', {
+    text: DEFAULT_REGISTRIES.join(', '),
+    from: ({ insecureRegistry }) => (insecureRegistry === undefined ? DEFAULT_REGISTRIES : [])
+  }),
+  insecureRegistry: list(registryHost, 'a registry that is reached over plain HTTP; implies --registry'),
+  staleTags: option(
+    oneOf('off', 'host'),
+    'when the registry cannot be reached, answer a tag with the last digest that this host knew (host) or fail (off)',
+    'host'
+  ),
+  maxDisk: optional(size, 'most bytes of content kept on disk', "80 % of the file system's free space at first start"),
+  ...commonOptions
+}
+
+export type AgentConfig = ConfigOf<typeof agentSpecs>
+
+export const agentOptions: OptionSet<AgentConfig> = { name: 'agent', specs: agentSpecs, finish: finishAgent }
+
+const standaloneSpecs = {
+  ...agentSpecs,
+  trackerListen: option(peerListenAddress, 'where the embedded tracker listens for other agents', { host: '127.0.0.1', port: 5060 }),
+  httpListen
+}
+
+export type StandaloneConfig = ConfigOf<typeof standaloneSpecs>
+
+/** An agent with an embedded tracker. */
+export const standaloneOptions: OptionSet<StandaloneConfig> = {
+  name: 'standalone',
+  specs: standaloneSpecs,
+  finish: (config) => {
+    requireKeyBeyondLoopback('tracker-listen', config.trackerListen, config.clusterKey)
+    return finishAgent(config)
+  }
+}
+
+function finishAgent<C extends AgentConfig>(config: C): C {
+  requireKeyBeyondLoopback('p2p-listen', config.p2pListen, config.clusterKey)
+  const anonymous = config.tracker.find((address) => !address.includes('/p2p/'))
+  if (anonymous !== undefined && config.clusterKey === undefined) {
+    throw new LayerswarmError('CONFIG_INVALID', {
+      detail: `--tracker ${anonymous} needs the tracker's id (${anonymous}/p2p/ID), or a fleet with a cluster key (--cluster-key FILE)`
+    })
+  }
+  return { ...config, registry: [...new Set([...config.registry, ...config.insecureRegistry])] }
+}

@@ -1,0 +1,24 @@
+import { type Command, Option } from 'commander'
+import type { Flags } from './load.ts'
+import { flagName, type OptionSet, type OptionSpec } from './options.ts'
+
+/** Adds `--config` and an option per entry of the set. Values stay text: `loadConfig` checks them with all others. */
+export function addOptions<C extends object>(command: Command, set: OptionSet<C>): Command {
+  for (const [field, spec] of Object.entries(set.specs)) command.addOption(toOption(field, spec as OptionSpec<unknown>))
+  const file = `/etc/layerswarm/${set.name}.toml`
+  return command.addOption(new Option('--config <FILE>', `TOML file with the same options (default: ${file} if present)`))
+}
+
+function toOption(field: string, spec: OptionSpec<unknown>): Option {
+  const notes = [spec.repeatable ? 'repeatable' : '', spec.defaultText === undefined ? '' : `default: ${spec.defaultText}`]
+  const note = notes.filter((text) => text !== '').join('; ')
+  const result = new Option(`--${flagName(field)} <${spec.placeholder}>`, note === '' ? spec.help : `${spec.help} (${note})`)
+  if (spec.repeatable) result.argParser((text: string, texts: readonly string[] | undefined) => [...(texts ?? []), text])
+  return result
+}
+
+/** What `addOptions` collected, for `loadConfig`. */
+export function collectedFlags(command: Command): { flags: Flags; config: string | undefined } {
+  const { config, ...flags } = command.opts<Record<string, string | readonly string[] | undefined>>()
+  return { flags, config: typeof config === 'string' ? config : undefined }
+}
