@@ -4,7 +4,7 @@ import type { Digest } from '@layerswarm/core/digest.ts'
 import type { Descriptor } from '@layerswarm/core/image/manifest.ts'
 import type { PieceLayout, PieceRun } from '@layerswarm/core/piece-layout.ts'
 import type { PieceSet } from '@layerswarm/core/piece-set.ts'
-import type { Holding, PeerAddress, PieceMap, PlannedBlob } from '@layerswarm/core/wire/directory-protocol.ts'
+import type { Gateway, Holding, PeerAddress, PieceMap, PlannedBlob } from '@layerswarm/core/wire/directory-protocol.ts'
 
 /** Everything that waits can be told to stop: it then throws the signal's reason. */
 export interface Abortable {
@@ -244,7 +244,7 @@ export type DirectoryEvent =
   | { readonly type: 'up' }
   | { readonly type: 'down' }
   | { readonly type: 'leases'; readonly blob: Digest; readonly grant: readonly Lease[]; readonly revoke: readonly number[] }
-  | { readonly type: 'peers'; readonly blob: Digest; readonly peers: readonly PeerAddress[] }
+  | { readonly type: 'peers'; readonly blob: Digest; readonly peers: readonly PeerAddress[]; readonly gateway?: Gateway }
   | { readonly type: 'map'; readonly blob: Digest; readonly size: number; readonly map: PieceMap }
   | { readonly type: 'wantMap'; readonly blob: Digest }
 
@@ -253,9 +253,14 @@ export type DirectoryNote =
   | {
       readonly t: 'report'
       readonly blob: Digest
+      /** Pieces fetched from the registry since the last report. */
       readonly got: readonly number[]
+      /** Pieces of those that a peer has announced since the last report. */
       readonly spread: readonly number[]
+      /** Bytes that the registry sent for this blob since the last report, with or without a lease. */
       readonly bytes: number
+      /** The registry ignores Range: it streams the blob to this host from byte 0. */
+      readonly whole?: boolean
     }
   | {
       readonly t: 'release'

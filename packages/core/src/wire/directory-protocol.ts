@@ -6,16 +6,23 @@
  *         hold       complete blobs held (full: the list replaces what was said before) and dropped
  *         partial    a blob being fetched, with what is there and the leases in hand; after hello, when there is one
  *         plan       I want these blobs (an image's layers, in manifest order); answered by plan with the same id
- *         report     progress on leases, each 100 ms while some are held: pieces fetched, pieces that a peer has announced since
+ *         report     progress on leases, each 100 ms while some are held, and at once when a leased run is there. All of it
+ *                    since the last report: got, pieces that this host fetched from the registry; spread, pieces of those
+ *                    that a peer announced; bytes that the registry sent for this blob, those of a fetch without a lease
+ *                    included. whole: the registry ignores Range and streams the blob to this host from byte 0
  *         release    leases given back; bar: never lease this blob to me again (no access, too slow)
  *         peers      fewer than enough live neighbours for this blob: name more
  *         orphans    idle, and these pieces are at no neighbour
  *         done       the whole digest is proven; root names the piece map
  *         map        the piece map, when asked for by wantMap
+ *         cancel     the blob is wanted no longer; its leases are given back
+ *
+ * An agent that has nothing to say sends an empty hold every KEEPALIVE_MS, so that a host that vanished is noticed.
+ *
  * tracker → welcome  answers hello; observed: the address the agent is seen at
  *         plan       per blob: what is known, the map if there is one, leases for the asker; one peer list for all
  *         leases     more leases, or leases taken away (take-over)
- *         peers      hosts to connect to for a blob
+ *         peers      hosts to connect to for a blob; gateway: this host has become one for it
  *         map        a piece map that became known while the blob is being fetched
  *         wantMap    send the map of this blob
  */
@@ -37,6 +44,8 @@ import {
 export const DIRECTORY_PROTOCOL = '/layerswarm/directory/1'
 /** A plan of 1,024 blobs with maps is sent in parts; one message never needs more. */
 export const MAX_DIRECTORY_MESSAGE = 4 * 1024 * 1024
+/** Longest silence of an agent, well under the minutes after which firewalls forget an idle connection. */
+export const KEEPALIVE_MS = 20_000
 
 export const holdingSchema = z.object({
   digest: digestField,
@@ -53,7 +62,9 @@ export const peerSchema = z.object({
   id: hostIdField,
   /** Multiaddrs without the /p2p part. */
   addrs: z.array(z.string().max(256)).max(16),
-  name: nameField
+  name: nameField,
+  /** Named only where it is not the asker's own: such a host is there for imports. */
+  zone: nameField.optional()
 })
 /** A host to connect to. */
 export type PeerAddress = z.infer<typeof peerSchema>
@@ -96,7 +107,14 @@ export const agentMessage = z.discriminatedUnion('t', [
     /** Measured link rate, bytes a second. */
     rate: z.number().min(0).optional()
   }),
-  z.object({ t: z.literal('report'), blob: digestField, got: piecesField, spread: piecesField, bytes: sizeField }),
+  z.object({
+    t: z.literal('report'),
+    blob: digestField,
+    got: piecesField,
+    spread: piecesField,
+    bytes: sizeField,
+    whole: z.boolean().optional()
+  }),
   z.object({
     t: z.literal('release'),
     blob: digestField,
@@ -120,6 +138,10 @@ const mapSchema = z.object({
 /** SHA-256 of every piece of a blob, in order. */
 export type PieceMap = z.infer<typeof mapSchema>
 
+const gatewaySchema = z.object({ number: z.int().min(0), of: z.int().min(1) })
+/** The place of a zone's gateway: it imports the runs with `run mod of = number` from gateways of other zones. */
+export type Gateway = z.infer<typeof gatewaySchema>
+
 export const plannedBlobSchema = z.object({
   digest: digestField,
   size: sizeField.optional(),
@@ -129,6 +151,7 @@ export const plannedBlobSchema = z.object({
   /** Hosts that hold it whole. */
   complete: pieceField,
   map: mapSchema.optional(),
+  gateway: gatewaySchema.optional(),
   leases: z.array(leaseSchema).max(MAX_LISTED_BLOBS)
 })
 export type PlannedBlob = z.infer<typeof plannedBlobSchema>
@@ -142,7 +165,7 @@ export const trackerMessage = z.discriminatedUnion('t', [
     peers: z.array(peerSchema).max(64)
   }),
   z.object({ t: z.literal('leases'), blob: digestField, grant: z.array(leaseSchema).max(MAX_LISTED_BLOBS), revoke: piecesField }),
-  z.object({ t: z.literal('peers'), blob: digestField, peers: z.array(peerSchema).max(64) }),
+  z.object({ t: z.literal('peers'), blob: digestField, peers: z.array(peerSchema).max(64), gateway: gatewaySchema.optional() }),
   z.object({ t: z.literal('map'), blob: digestField, size: sizeField, map: mapSchema }),
   z.object({ t: z.literal('wantMap'), blob: digestField })
 ])
