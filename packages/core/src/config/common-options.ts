@@ -1,5 +1,6 @@
 import { join } from 'node:path'
 import { LayerswarmError } from '../errors.ts'
+import { LOG_FORMATS, LOG_LEVELS } from '../log.ts'
 import { formatHostPort, type HostPort, isLoopback, listenAddress, peerListenAddress } from './addresses.ts'
 import { nameText, oneOf, path } from './fields.ts'
 import { derived, type OptionSpec, option, optional } from './options.ts'
@@ -12,8 +13,8 @@ export const commonOptions = {
       root ? '/var/lib/layerswarm' : join(env.XDG_DATA_HOME || join(home, '.local', 'share'), 'layerswarm')
   }),
   clusterKey: optional(path('FILE'), "the fleet's secret, the same file on every host (make one: layerswarm cluster-key new)"),
-  logLevel: option(oneOf('trace', 'debug', 'info', 'warn', 'error', 'silent'), 'least level of what is logged', 'info'),
-  logFormat: derived(oneOf('json', 'pretty'), 'how log lines look', {
+  logLevel: option(oneOf(...LOG_LEVELS), 'least level of what is logged', 'info'),
+  logFormat: derived(oneOf(...LOG_FORMATS), 'how log lines look', {
     text: 'pretty on a terminal, json elsewhere',
     from: (_, { terminal }) => (terminal ? 'pretty' : 'json')
   })

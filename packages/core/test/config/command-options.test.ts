@@ -1,0 +1,28 @@
+import assert from 'node:assert/strict'
+import { it } from 'node:test'
+import { Command } from 'commander'
+import { addOptions, collectedFlags } from '../../src/config/command-options.ts'
+import { nameText } from '../../src/config/fields.ts'
+import { list, option, optional } from '../../src/config/options.ts'
+import { size } from '../../src/config/quantities.ts'
+
+const set = {
+  name: 'sample',
+  specs: { peerName: option(nameText, 'a name', 'x'), tag: list(nameText, 'a tag'), maxDisk: optional(size, 'most bytes') },
+  finish: (config: { peerName: string; tag: readonly string[]; maxDisk: number | undefined }) => config
+}
+
+it('has one flag per option, with its default, and collects what was given as text', () => {
+  const command = addOptions(new Command(), set)
+  command.parse(['--tag', 'a', '--tag=b', '--max-disk', '1X', '--config', 'f.toml'], { from: 'user' })
+  assert.deepEqual(collectedFlags(command), { flags: { tag: ['a', 'b'], maxDisk: '1X' }, config: 'f.toml' })
+  assert.deepEqual(
+    command.options.map(({ flags, description }) => `${flags}: ${description}`),
+    [
+      '--peer-name <NAME>: a name (default: x)',
+      '--tag <NAME>: a tag (repeatable)',
+      '--max-disk <SIZE>: most bytes',
+      '--config <FILE>: TOML file with the same options (default: /etc/layerswarm/sample.toml if present)'
+    ]
+  )
+})
