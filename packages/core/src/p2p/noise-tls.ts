@@ -1,0 +1,82 @@
+/**
+ * `/layerswarm/noise-tls/1`: Noise authenticates, TLS encrypts. Noise XX proves both peer ids and, by its prologue,
+ * that both ends know the cluster key. Inside it each end sends 32 random bytes, the initiator first; both derive
+ * `HKDF-SHA256(initiator ‖ responder, salt from the cluster key, this protocol's id, 32 bytes)` and go on over the same
+ * TCP socket in TLS 1.3 with that as pre-shared key. OpenSSL then does the bytes at a quarter of the CPU of Noise.
+ */
+import { hkdfSync, randomBytes } from 'node:crypto'
+import { Socket } from 'node:net'
+import type { ConnectionEncrypter, MessageStream, SecureConnectionOptions, SecuredConnection } from '@libp2p/interface'
+import { type NoiseComponents, noise } from '@libp2p/noise'
+import { byteStream } from '@libp2p/utils'
+import { noisePrologue, tlsSalt } from './cluster-key.ts'
+import { startTls, TlsStream } from './tls-stream.ts'
+
+export const NOISE_TLS_PROTOCOL = '/layerswarm/noise-tls/1'
+const SHARE_BYTES = 32
+
+type EncrypterFactory = (components: NoiseComponents) => ConnectionEncrypter
+
+/** The ways to secure a connection, best first: both are safe, so a choice of either is no downgrade. */
+export function encrypters(clusterKey?: Uint8Array): EncrypterFactory[] {
+  const plainNoise = noise(clusterKey === undefined ? {} : { prologueBytes: noisePrologue(clusterKey) })
+  const salt = clusterKey === undefined ? new Uint8Array(0) : tlsSalt(clusterKey)
+  return [(components) => new NoiseTls(plainNoise(components), salt), plainNoise]
+}
+
+class NoiseTls implements ConnectionEncrypter {
+  readonly protocol = NOISE_TLS_PROTOCOL
+  readonly #noise: ConnectionEncrypter
+  readonly #salt: Uint8Array
+
+  constructor(inner: ConnectionEncrypter, salt: Uint8Array) {
+    this.#noise = inner
+    this.#salt = salt
+  }
+
+  async secureOutbound(connection: MessageStream, options: SecureConnectionOptions = {}): Promise<SecuredConnection> {
+    const socket = socketOf(connection)
+    const inner = await this.#noise.secureOutbound(connection, options)
+    const bytes = byteStream(inner.connection)
+    const mine = randomBytes(SHARE_BYTES)
+    await bytes.write(mine, options)
+    const theirs = (await bytes.read({ ...options, bytes: SHARE_BYTES })).subarray()
+    bytes.unwrap()
+    release(socket)
+    const tls = await startTls(socket, 'client', this.#psk(mine, theirs), options.signal)
+    return { ...inner, connection: new TlsStream(tls, connection) }
+  }
+
+  async secureInbound(connection: MessageStream, options: SecureConnectionOptions = {}): Promise<SecuredConnection> {
+    const socket = socketOf(connection)
+    const inner = await this.#noise.secureInbound(connection, options)
+    const bytes = byteStream(inner.connection)
+    const theirs = (await bytes.read({ ...options, bytes: SHARE_BYTES })).subarray()
+    bytes.unwrap()
+    const mine = randomBytes(SHARE_BYTES)
+    // The answer and the switch belong to one turn: the TLS hello can only follow this answer, so no byte of it is lost.
+    inner.connection.send(mine)
+    release(socket)
+    const tls = await startTls(socket, 'server', this.#psk(theirs, mine), options.signal)
+    return { ...inner, connection: new TlsStream(tls, connection) }
+  }
+
+  #psk(initiator: Uint8Array, responder: Uint8Array): Uint8Array {
+    const secret = Buffer.concat([initiator, responder])
+    return new Uint8Array(hkdfSync('sha256', secret, this.#salt, NOISE_TLS_PROTOCOL, 32))
+  }
+}
+
+/** The TCP transport's connections carry their socket; libp2p's types do not say so. */
+function socketOf(connection: MessageStream): Socket {
+  const socket = (connection as { socket?: unknown }).socket
+  if (!(socket instanceof Socket)) throw new Error('the transport gives no access to its TCP socket')
+  return socket
+}
+
+/** From here on the bytes are TLS's, and so is the watch for silence. */
+function release(socket: Socket): void {
+  socket.removeAllListeners('data')
+  socket.removeAllListeners('drain')
+  socket.setTimeout(0)
+}
