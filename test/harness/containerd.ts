@@ -1,0 +1,99 @@
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import type { CommandOptions, CommandResult } from './command.ts'
+import type { Host } from './network.ts'
+import { type RunningProcess, waitUntil } from './process.ts'
+
+/** Debian's containerd on a host, all its files in a folder of its own, its CRI plugin serving too. */
+export class Containerd {
+  readonly host: Host
+  readonly socket: string
+  readonly root: string
+  /** What `ctr --hosts-dir` and the CRI plugin read: one `_default/hosts.toml` if there is a mirror, else empty. */
+  readonly hostsDir: string
+  readonly process: RunningProcess
+
+  private constructor(host: Host, dir: string, process: RunningProcess) {
+    this.host = host
+    this.socket = join(dir, 'c.sock')
+    this.root = join(dir, 'root')
+    this.hostsDir = join(dir, 'hosts')
+    this.process = process
+  }
+
+  /** `mirror` is the URL that all pulls go to first; `insecure` names registries that speak plain HTTP, for direct pulls. */
+  static async start(host: Host, options: { name?: string; mirror?: string; insecure?: readonly string[] } = {}): Promise<Containerd> {
+    const dir = join(host.dir, options.name ?? 'containerd')
+    const hostsDir = join(dir, 'hosts')
+    if (options.mirror !== undefined) {
+      write(join(hostsDir, '_default'), 'hosts.toml', `[host."${options.mirror}"]\n  capabilities = ["pull", "resolve"]\n`)
+    }
+    for (const registry of options.insecure ?? []) {
+      write(join(hostsDir, registry), 'hosts.toml', `server = "http://${registry}"\n`)
+    }
+    write(dir, 'config.toml', configuration(dir))
+    const process = host.start(options.name ?? 'containerd', 'containerd', ['--config', join(dir, 'config.toml')])
+    const containerd = new Containerd(host, dir, process)
+    await process.ready(async () => (await containerd.tryCtr(['version'])).code === 0)
+    return containerd
+  }
+
+  /** Runs `ctr` on the host: it resolves names itself, so it has to be there. Throws if it fails. */
+  async ctr(args: readonly string[], options?: CommandOptions): Promise<string> {
+    return await this.host.run('ctr', ['--address', this.socket, ...args], options)
+  }
+
+  async tryCtr(args: readonly string[], options?: CommandOptions): Promise<CommandResult> {
+    return await this.host.tryRun('ctr', ['--address', this.socket, ...args], options)
+  }
+
+  /** Pulls and unpacks an image with `ctr images pull`, by the hosts folder. */
+  async pull(reference: string, options?: CommandOptions): Promise<void> {
+    await this.ctr(['images', 'pull', '--hosts-dir', this.hostsDir, '--snapshotter', 'native', reference], options)
+  }
+
+  /** Fetches an image's content with `ctr content fetch`, without unpacking it. */
+  async fetch(reference: string, options?: CommandOptions): Promise<void> {
+    await this.ctr(['content', 'fetch', '--hosts-dir', this.hostsDir, reference], options)
+  }
+
+  /** Removes every image and waits until its content is gone too, so that the next pull starts cold. */
+  async clear(): Promise<void> {
+    const images = (await this.ctr(['images', 'ls', '--quiet'])).split('\n').filter(Boolean)
+    if (images.length > 0) await this.ctr(['images', 'rm', '--sync', ...images])
+    if (!(await waitUntil(async () => (await this.ctr(['content', 'ls', '--quiet'])).trim() === '', 10_000))) {
+      throw new Error('The content of removed images is still there.')
+    }
+  }
+
+  /** The folder that holds every blob by its digest. */
+  get blobs(): string {
+    return join(this.root, 'io.containerd.content.v1.content/blobs/sha256')
+  }
+
+  /** The folder that holds the unpacked layers. */
+  get snapshots(): string {
+    return join(this.root, 'io.containerd.snapshotter.v1.native/snapshots')
+  }
+}
+
+function configuration(dir: string): string {
+  return `version = 2
+root = "${join(dir, 'root')}"
+state = "${join(dir, 'state')}"
+disabled_plugins = ["io.containerd.internal.v1.opt"]
+[grpc]
+  address = "${join(dir, 'c.sock')}"
+[plugins."io.containerd.grpc.v1.cri"]
+  disable_cgroup = true
+  [plugins."io.containerd.grpc.v1.cri".containerd]
+    snapshotter = "native"
+  [plugins."io.containerd.grpc.v1.cri".registry]
+    config_path = "${join(dir, 'hosts')}"
+`
+}
+
+function write(dir: string, name: string, content: string): void {
+  mkdirSync(dir, { recursive: true })
+  writeFileSync(join(dir, name), content)
+}

@@ -1,0 +1,68 @@
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import type { Host } from './network.ts'
+import type { RunningProcess } from './process.ts'
+
+/** What an image is to Docker: its id (the config's digest) and the digests of its unpacked layers. */
+interface DockerImage {
+  readonly Id: string
+  readonly RootFS: { readonly Layers: readonly string[] }
+}
+
+/** Debian's dockerd on a host, without networking and with all its files in a folder of its own. */
+export class Docker {
+  readonly host: Host
+  readonly process: RunningProcess
+  readonly #url: string
+
+  private constructor(host: Host, url: string, process: RunningProcess) {
+    this.host = host
+    this.#url = url
+    this.process = process
+  }
+
+  static async start(host: Host, options: { mirrors?: readonly string[]; insecure?: readonly string[] }): Promise<Docker> {
+    const dir = join(host.dir, 'docker')
+    mkdirSync(dir)
+    const url = `unix://${join(dir, 'd.sock')}`
+    const config = join(dir, 'daemon.json')
+    writeFileSync(
+      config,
+      JSON.stringify({
+        hosts: [url],
+        'data-root': join(dir, 'data'),
+        'exec-root': join(dir, 'exec'),
+        pidfile: join(dir, 'pid'),
+        bridge: 'none',
+        iptables: false,
+        ip6tables: false,
+        'ip-forward': false,
+        'storage-driver': 'vfs',
+        'registry-mirrors': options.mirrors ?? [],
+        'insecure-registries': options.insecure ?? []
+      })
+    )
+    const process = host.start('docker', 'dockerd', ['--config-file', config])
+    const docker = new Docker(host, url, process)
+    await process.ready(async () => (await host.tryRun('docker', ['--host', url, 'version'])).code === 0, 30_000)
+    return docker
+  }
+
+  async pull(reference: string): Promise<void> {
+    await this.#docker(['pull', '--quiet', reference])
+  }
+
+  async inspect(reference: string): Promise<DockerImage> {
+    const [image] = JSON.parse(await this.#docker(['image', 'inspect', reference]))
+    return { Id: image.Id, RootFS: image.RootFS }
+  }
+
+  /** Removes every image, so that the next pull starts cold. */
+  async clear(): Promise<void> {
+    await this.#docker(['image', 'prune', '--all', '--force'])
+  }
+
+  #docker(args: readonly string[]): Promise<string> {
+    return this.host.run('docker', ['--host', this.#url, ...args])
+  }
+}

@@ -1,0 +1,52 @@
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import type { Host } from './network.ts'
+
+/** Writes a registries.conf that sends pulls from `registry` to a mirror first: `host:port/prefix`, plain HTTP. */
+export function registriesConf(host: Host, registry: string, mirror: string): string {
+  const file = join(host.dir, 'registries.conf')
+  writeFileSync(
+    file,
+    `[[registry]]
+prefix = "${registry}"
+location = "${registry}"
+[[registry.mirror]]
+location = "${mirror}"
+insecure = true
+`
+  )
+  return file
+}
+
+/** Podman on a host, with a storage of its own. */
+export class Podman {
+  readonly host: Host
+  readonly #root: string
+  readonly #env: Record<string, string>
+
+  constructor(host: Host, name: string, registriesFile?: string) {
+    this.host = host
+    this.#root = join(host.dir, name)
+    mkdirSync(this.#root)
+    this.#env = registriesFile === undefined ? {} : { CONTAINERS_REGISTRIES_CONF: registriesFile }
+  }
+
+  /** `insecure` allows plain HTTP to the registry itself, for a direct pull. */
+  async pull(reference: string, options: { insecure?: boolean } = {}): Promise<void> {
+    await this.#podman(['pull', '--quiet', `--tls-verify=${options.insecure !== true}`, reference])
+  }
+
+  async inspect(reference: string): Promise<{ id: string; digest: string; layers: readonly string[] }> {
+    const [image] = JSON.parse(await this.#podman(['image', 'inspect', reference]))
+    return { id: image.Id, digest: image.Digest, layers: image.RootFS.Layers }
+  }
+
+  async clear(): Promise<void> {
+    await this.#podman(['image', 'rm', '--all', '--force'])
+  }
+
+  #podman(args: readonly string[]): Promise<string> {
+    const storage = ['--root', join(this.#root, 'root'), '--runroot', join(this.#root, 'run'), '--storage-driver', 'vfs']
+    return this.host.run('podman', [...storage, ...args], { env: this.#env })
+  }
+}

@@ -1,0 +1,24 @@
+import { readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileDigest } from './content.ts'
+import type { Host } from './network.ts'
+
+/**
+ * Copies an image into a new folder with skopeo and returns what arrived: file name by digest of its bytes.
+ * `registriesFile` names the mirrors; `insecure` allows plain HTTP to the registry itself; `all` takes every
+ * manifest of an index.
+ */
+export async function skopeoCopy(
+  host: Host,
+  reference: string,
+  into: string,
+  options: { registriesFile?: string; insecure?: boolean; all?: boolean } = {}
+): Promise<Map<string, string>> {
+  const dir = join(host.dir, into)
+  const mirrors = options.registriesFile === undefined ? [] : ['--registries-conf', options.registriesFile]
+  const copy = ['copy', '--quiet', '--preserve-digests', `--src-tls-verify=${options.insecure !== true}`, ...(options.all ? ['--all'] : [])]
+  await host.run('skopeo', ['--insecure-policy', ...mirrors, ...copy, `docker://${reference}`, `dir:${dir}`])
+  const files = new Map<string, string>()
+  for (const name of readdirSync(dir)) files.set(name, await fileDigest(join(dir, name)))
+  return files
+}
