@@ -75,10 +75,16 @@ export interface PartialBlob extends BlobReader {
    * Verifies a piece, writes it and makes it visible. Without `expected` (bytes that came from the registry over a
    * verified connection) its hash is only recorded.
    * @param expected acceptable SHA-256 values: the proven one, or one per claim
+   * @param vouch asked for this host's own claim once the hash is known; it is kept, and is visible before the piece is
    * @returns the piece's SHA-256, or undefined when it was already present
    * @throws {LayerswarmError} PIECE_MISMATCH, STORE_FULL, STORE_FAILED; nothing becomes visible then
    */
-  write(piece: number, bytes: Uint8Array, expected?: readonly Uint8Array[]): Promise<Uint8Array | undefined>
+  write(
+    piece: number,
+    bytes: Uint8Array,
+    expected?: readonly Uint8Array[],
+    vouch?: (hash: Uint8Array) => Promise<Claim | undefined>
+  ): Promise<Uint8Array | undefined>
   /** Recorded SHA-256 of a present piece. */
   hashOf(piece: number): Uint8Array | undefined
   addClaims(claims: readonly Claim[]): void

@@ -1,0 +1,82 @@
+/** The scheduler without a tracker's word: owner order, the last resort of the registry, and when to give up. */
+import { piecesOfRun, runCount } from '@layerswarm/core/piece-layout.ts'
+import { OWNER_STEP_MS, ownerRank } from './owner-order.ts'
+import { type BlobState, type SwarmCommand, type SwarmState, setAssigned } from './state.ts'
+
+/** Silence of a lost tracker before its work is taken over, ms: a restart often takes less. */
+const TRACKER_GRACE_MS = 1000
+/** Nothing at all has arrived for this long: the registry is asked without a lease, ms. */
+const LAST_RESORT_MS = 5000
+/** Nothing has arrived for this long and the registry fails: readers are told, ms. */
+const GIVE_UP_MS = 15_000
+/** The same when the registry's answer was final and no neighbour has anything, ms. */
+const GIVE_UP_REFUSED_MS = 2500
+const ORPHAN_IDLE_MS = 500
+const ORPHANS_EACH_MS = 1000
+const MAX_ORPHANS = 512
+
+/** When owner order began to count for `blob`; undefined while a tracker plans for it. */
+function adriftFrom(state: SwarmState, blob: BlobState): number | undefined {
+  if (blob.adriftSince !== undefined) return blob.adriftSince
+  if (state.trackerUp) return undefined
+  return blob.planned ? Math.max(blob.openedAt, state.trackerDownAt + TRACKER_GRACE_MS) : blob.openedAt
+}
+
+/** Nobody is about to bring `piece`: not here, not on its way, and not to be had from a neighbour. */
+function uncovered(blob: BlobState, piece: number): boolean {
+  if (blob.have.has(piece) || blob.assigned.has(piece) || blob.requests.has(piece)) return false
+  return !blob.vouched.has(piece) || (blob.copies[piece] ?? 0) === 0
+}
+
+function uncoveredPieces(blob: BlobState, run: number): number[] {
+  const { first, count } = piecesOfRun(blob.layout, run)
+  return Array.from({ length: count }, (_, i) => first + i).filter((piece) => uncovered(blob, piece))
+}
+
+function assign(state: SwarmState, blob: BlobState, pieces: readonly number[]): void {
+  for (const piece of pieces) setAssigned(state, blob, piece, true)
+}
+
+/** Takes the runs whose turn has come by owner order, and everything when nothing arrives at all. */
+export function takeOrphanedRuns(state: SwarmState, blob: BlobState, now: number): void {
+  if (blob.registryRefused || now < blob.registryRetryAt) return
+  if (now - blob.arrivedAt >= LAST_RESORT_MS) {
+    for (let run = 0; run < runCount(blob.layout); run++) assign(state, blob, uncoveredPieces(blob, run))
+    return
+  }
+  const from = adriftFrom(state, blob)
+  if (from === undefined || now < from) return
+  for (let run = 0; run < runCount(blob.layout); run++) {
+    const pieces = uncoveredPieces(blob, run)
+    if (pieces.length === 0) continue
+    const rank = blob.holders.size === 0 ? 0 : ownerRank(blob.digest, run, state.self, blob.holders.keys())
+    if (now - from >= rank * OWNER_STEP_MS) assign(state, blob, pieces)
+  }
+}
+
+/** Tells the tracker of pieces that no neighbour has while this host has nothing to do. */
+export function reportOrphans(state: SwarmState, blob: BlobState, now: number): SwarmCommand[] {
+  const idle = blob.requests.size === 0 && blob.assigned.count === 0 && blob.wanted.count === 0
+  if (!idle) blob.idleSince = undefined
+  else blob.idleSince ??= now
+  if (blob.idleSince === undefined || now - blob.idleSince < ORPHAN_IDLE_MS) return []
+  if (!state.trackerUp || now - blob.askedOrphansAt < ORPHANS_EACH_MS) return []
+  blob.askedOrphansAt = now
+  const pieces: number[] = []
+  for (
+    let piece = blob.have.firstMissing();
+    piece < blob.layout.pieces && pieces.length < MAX_ORPHANS;
+    piece = blob.have.firstMissing(piece + 1)
+  ) {
+    pieces.push(piece)
+  }
+  return [{ type: 'tell', note: { t: 'orphans', blob: blob.digest, pieces } }]
+}
+
+/** Whether no source is left that could bring the rest. */
+export function isHopeless(blob: BlobState, now: number): boolean {
+  if (blob.registryFailures === 0 || blob.requests.size > 0) return false
+  const silent = now - blob.arrivedAt
+  const nobody = [...blob.holders.values()].every((pieces) => pieces.count === 0)
+  return silent >= (blob.registryRefused && nobody ? GIVE_UP_REFUSED_MS : GIVE_UP_MS)
+}

@@ -1,0 +1,107 @@
+import { type Claim, claimedHash, claimedPieces, verifyClaim } from '@layerswarm/core/claims.ts'
+import { type Digest, hexOf, PIECE_HASH_BYTES } from '@layerswarm/core/digest.ts'
+import type { PieceLayout } from '@layerswarm/core/piece-layout.ts'
+import { PieceSet } from '@layerswarm/core/piece-set.ts'
+
+/** Different claims kept for one piece: one honest, and a few that liars may add before they are found out. */
+const MAX_CLAIMS_PER_PIECE = 4
+
+interface ClaimTrust {
+  /** Trackers whose leases count. */
+  readonly trusted: ReadonlySet<string>
+  /** While there is a tracker, a claim needs a lease. */
+  readonly connected: boolean
+}
+
+/** What is known of the SHA-256 of a blob's pieces: a map, or signed claims while there is none. */
+export class ClaimBook {
+  readonly #blob: Digest
+  readonly #layout: PieceLayout
+  readonly #trust: ClaimTrust
+  readonly #seen = new Set<string>()
+  readonly #claims: Claim[] = []
+  readonly #byPiece = new Map<number, Claim[]>()
+  #map: { readonly hashes: Uint8Array; readonly proven: boolean } | undefined
+
+  constructor(blob: Digest, layout: PieceLayout, trust: ClaimTrust) {
+    this.#blob = blob
+    this.#layout = layout
+    this.#trust = trust
+  }
+
+  get mapProven(): boolean {
+    return this.#map?.proven === true
+  }
+
+  get hasMap(): boolean {
+    return this.#map !== undefined
+  }
+
+  /** Hosts whose claims are kept. */
+  get authors(): ReadonlySet<string> {
+    return new Set(this.#claims.map((claim) => claim.author))
+  }
+
+  /** @returns whether `hashes` is news and fits the layout. */
+  setMap(hashes: Uint8Array, proven: boolean): boolean {
+    if (hashes.byteLength !== this.#layout.pieces * PIECE_HASH_BYTES) return false
+    if (this.#map !== undefined && (this.#map.proven || !proven)) return false
+    this.#map = { hashes, proven }
+    return true
+  }
+
+  dropMap(): void {
+    this.#map = undefined
+  }
+
+  /** Keeps the claims that hold. @returns those that are new */
+  async add(claims: readonly Claim[]): Promise<Claim[]> {
+    const kept: Claim[] = []
+    for (const claim of claims) {
+      const key = Buffer.from(claim.sig).toString('base64')
+      if (claim.blob !== this.#blob || this.#seen.has(key)) continue
+      this.#seen.add(key)
+      if (await this.#holds(claim)) kept.push(claim)
+    }
+    for (const claim of kept) this.addOwn(claim)
+    return kept
+  }
+
+  /** Keeps a claim that needs no check. */
+  addOwn(claim: Claim): void {
+    this.#seen.add(Buffer.from(claim.sig).toString('base64'))
+    this.#claims.push(claim)
+    const { first, count } = claimedPieces(claim)
+    for (let piece = first; piece < first + count; piece++) {
+      const others = this.#byPiece.get(piece)
+      if (others === undefined) this.#byPiece.set(piece, [claim])
+      else if (others.length < MAX_CLAIMS_PER_PIECE) others.push(claim)
+    }
+  }
+
+  async #holds(claim: Claim): Promise<boolean> {
+    const { first, count } = claimedPieces(claim)
+    if (first + count > this.#layout.pieces) return false
+    if (claim.lease === undefined ? this.#trust.connected : !this.#trust.trusted.has(claim.lease.by)) return false
+    return await verifyClaim(claim)
+  }
+
+  /** The SHA-256 values that `piece` may have; undefined while nothing is known. */
+  expected(piece: number): Uint8Array[] | undefined {
+    if (this.#layout.pieces === 1 && this.#blob.startsWith('sha256:')) return [Buffer.from(hexOf(this.#blob), 'hex')]
+    if (this.#map !== undefined) return [this.#map.hashes.subarray(piece * PIECE_HASH_BYTES, (piece + 1) * PIECE_HASH_BYTES)]
+    const hashes = this.#byPiece.get(piece)?.map((claim) => claimedHash(claim, piece))
+    return hashes?.filter((hash) => hash !== undefined)
+  }
+
+  /** The pieces that claims speak of. */
+  claimed(): PieceSet {
+    return PieceSet.of(this.#layout.pieces, this.#byPiece.keys())
+  }
+
+  /** Forgets all claims, for a blob whose whole digest they did not fit. */
+  forgetClaims(): void {
+    this.#claims.length = 0
+    this.#byPiece.clear()
+  }
+}

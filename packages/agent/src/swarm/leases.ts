@@ -1,0 +1,137 @@
+/** The scheduler's registry half: leases in hand become ranged requests, and what came of them is reported. */
+import type { Lease } from '@layerswarm/core/claims.ts'
+import { type PieceRun, piecesOfRun, RUN_PIECES, runOf } from '@layerswarm/core/piece-layout.ts'
+import { type BlobState, leaseOf, removeCopy, type SwarmCommand, type SwarmState, setAssigned } from './state.ts'
+
+/** Ranged requests to the registry per blob: the next opens while one streams, so that its first byte costs no gap. */
+const FETCHES = 2
+/** Longest request in runs: what may be lost with one connection. */
+const MAX_SPAN_RUNS = 32
+const REPORT_MS = 100
+/** Wait before the registry is asked again after a failure, doubled each time up to the second figure, ms. */
+const RETRY_FIRST_MS = 500
+const RETRY_MOST_MS = 10_000
+
+export function grantLeases(state: SwarmState, blob: BlobState, grant: readonly Lease[]): void {
+  for (const lease of grant) {
+    blob.leases.set(lease.run, lease)
+    const run = piecesOfRun(blob.layout, lease.run)
+    for (let piece = run.first; piece < run.first + run.count; piece++) {
+      if (lease.instead !== undefined) removeCopy(state, blob, lease.instead, piece)
+      if (blob.have.has(piece)) blob.report.got.add(piece)
+      else if (!blob.requests.has(piece)) setAssigned(state, blob, piece, true)
+    }
+  }
+}
+
+/** Leases taken away: a transfer in them is stopped, whatever of it has landed stays. */
+export function revokeLeases(state: SwarmState, blob: BlobState, runs: readonly number[]): SwarmCommand[] {
+  for (const run of runs) {
+    if (!blob.leases.delete(run)) continue
+    const pieces = piecesOfRun(blob.layout, run)
+    for (let piece = pieces.first; piece < pieces.first + pieces.count; piece++) setAssigned(state, blob, piece, false)
+  }
+  return stopIdleFetches(blob)
+}
+
+/** Stops transfers none of whose remaining pieces are to be fetched any more. */
+export function stopIdleFetches(blob: BlobState): SwarmCommand[] {
+  const idle = blob.fetches.filter((fetch) => {
+    for (let piece = fetch.next; piece < fetch.run.first + fetch.run.count; piece++) if (blob.assigned.has(piece)) return false
+    return true
+  })
+  for (const fetch of idle) blob.fetches.splice(blob.fetches.indexOf(fetch), 1)
+  return idle.map((fetch) => ({ type: 'stopFetch', blob: blob.digest, fetch: fetch.id }))
+}
+
+function underway(blob: BlobState, piece: number): boolean {
+  return blob.fetches.some((fetch) => piece >= fetch.next && piece < fetch.run.first + fetch.run.count)
+}
+
+/** The next pieces to ask the registry for: adjacent assigned ones from `from` on that no transfer brings. */
+function nextSpan(blob: BlobState, from: number): PieceRun | undefined {
+  let first = blob.assigned.firstCommon([], from)
+  while (first >= 0 && underway(blob, first)) first = blob.assigned.firstCommon([], first + 1)
+  if (first < 0) return undefined
+  if (blob.noRange) return { first: 0, count: blob.layout.pieces }
+  let count = 1
+  while (count < MAX_SPAN_RUNS * RUN_PIECES && blob.assigned.has(first + count) && !underway(blob, first + count)) count++
+  return { first, count }
+}
+
+/** Starts registry transfers for what is assigned. */
+export function startFetches(state: SwarmState, blob: BlobState, now: number): SwarmCommand[] {
+  const commands: SwarmCommand[] = []
+  if (now < blob.registryRetryAt || blob.assigned.count === 0) return commands
+  const most = blob.noRange ? 1 : FETCHES
+  while (blob.fetches.length < most) {
+    const [running] = blob.fetches
+    if (running !== undefined && running.next - running.run.first < running.run.count / 2) break
+    const waiting = Math.min(...blob.readers.keys())
+    const run = (Number.isFinite(waiting) ? nextSpan(blob, waiting) : undefined) ?? nextSpan(blob, 0)
+    if (run === undefined) break
+    const fetch = { id: state.nextFetch++, run, next: run.first }
+    blob.fetches.push(fetch)
+    commands.push({ type: 'fetch', blob: blob.digest, fetch: fetch.id, run })
+  }
+  return commands
+}
+
+/** A piece of a lease is here, from wherever: it counts as fetched, and as spread once a neighbour announces it. */
+export function noteLanded(blob: BlobState, piece: number, fromRegistry: boolean, bytes: number): void {
+  if (fromRegistry) blob.report.bytes += bytes
+  if (leaseOf(blob, piece) === undefined) return
+  blob.report.got.add(piece)
+  blob.unspread.add(piece)
+  if (blob.holders.size === 0 || (blob.copies[piece] ?? 0) > 0) noteSpread(blob, piece)
+}
+
+export function noteSpread(blob: BlobState, piece: number): void {
+  if (blob.unspread.delete(piece)) blob.report.spread.add(piece)
+}
+
+function leaseFinished(blob: BlobState): boolean {
+  for (const piece of blob.report.got) {
+    const run = piecesOfRun(blob.layout, runOf(piece))
+    let done = true
+    for (let p = run.first; p < run.first + run.count; p++) done &&= !blob.assigned.has(p)
+    if (done) return true
+  }
+  return false
+}
+
+/** What the tracker should hear of this blob: at most each 100 ms, at once when a run is done and more may be granted. */
+export function report(blob: BlobState, now: number): SwarmCommand[] {
+  const { at, got, spread, bytes } = blob.report
+  const holding = blob.assigned.count > 0 || blob.unspread.size > 0
+  if (!holding && got.size === 0 && spread.size === 0 && bytes === 0) return []
+  if (now - at < REPORT_MS && !leaseFinished(blob)) return []
+  blob.report = { at: now, got: new Set(), spread: new Set(), bytes: 0 }
+  return [{ type: 'tell', note: { t: 'report', blob: blob.digest, got: [...got], spread: [...spread], bytes } }]
+}
+
+/** The registry failed this host: leases go back, so that another host may try. */
+export function registryFailed(state: SwarmState, blob: BlobState, reason: 'refused' | 'busy' | 'failed', now: number): SwarmCommand[] {
+  blob.registryFailures++
+  blob.registryRetryAt = now + Math.min(RETRY_MOST_MS, RETRY_FIRST_MS * 2 ** (blob.registryFailures - 1))
+  if (reason === 'refused') blob.registryRefused = true
+  const runs = [...blob.leases.keys()].filter((run) => {
+    const pieces = piecesOfRun(blob.layout, run)
+    for (let piece = pieces.first; piece < pieces.first + pieces.count; piece++) if (blob.assigned.has(piece)) return true
+    return false
+  })
+  for (const run of runs) blob.leases.delete(run)
+  for (const piece of blob.assigned.clone()) setAssigned(state, blob, piece, false)
+  const commands = stopIdleFetches(blob)
+  if (runs.length > 0) {
+    const note = {
+      t: 'release',
+      blob: blob.digest,
+      runs,
+      reason: reason === 'refused' ? 'denied' : reason,
+      bar: reason === 'refused'
+    } as const
+    commands.push({ type: 'tell', note })
+  }
+  return commands
+}

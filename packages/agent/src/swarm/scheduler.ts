@@ -1,0 +1,344 @@
+/**
+ * The agent's scheduler: facts in, commands out. It decides what to ask of whom and what to fetch from the registry,
+ * for all blobs that this host is fetching; the driver acts and feeds back what came of it. Pure but for the state it
+ * is handed: no I/O, clock, timers or true randomness, so that the simulator and the tests run it unchanged.
+ */
+import { isHopeless, reportOrphans, takeOrphanedRuns } from './adrift.ts'
+import { grantLeases, noteLanded, noteSpread, registryFailed, report, revokeLeases, startFetches, stopIdleFetches } from './leases.ts'
+import { chooseHedges, chooseHolder, chooseNeighbour, choosePiece, isStalled, requestLimit } from './policy.ts'
+import {
+  addCopy,
+  addRequest,
+  type BlobState,
+  createBlob,
+  leaseOf,
+  type Neighbour,
+  refresh,
+  removeCopy,
+  removeHolder,
+  removeRequest,
+  type SwarmCommand,
+  type SwarmEvent,
+  type SwarmState,
+  setAssigned
+} from './state.ts'
+
+/** Neighbours beyond which no more are dialled. */
+const MAX_NEIGHBOURS = 20
+/** With fewer live neighbours than this the tracker is asked for more. */
+const ENOUGH_NEIGHBOURS = 12
+const ASK_PEERS_MS = 300
+/** Asking again and again in a small fleet finds nobody new: the interval grows to this, ms. */
+const ASK_PEERS_MOST_MS = 5000
+/** How long a finished blob stays watched for its last leased pieces to spread, ms. */
+const RETIRE_MS = 5000
+/** A host that holds everything has no news to send: after this long it is tried again, ms. */
+const PROBATION_MS = 2000
+const PACE_SMOOTHING = 0.2
+
+/** Applies one event. @param now milliseconds on the scale of every other `now` */
+export function step(state: SwarmState, event: SwarmEvent, now: number): readonly SwarmCommand[] {
+  const commands = apply(state, event, now)
+  if (event.type !== 'available' || !event.gone) fill(state, now, commands)
+  return commands
+}
+
+function apply(state: SwarmState, event: SwarmEvent, now: number): SwarmCommand[] {
+  switch (event.type) {
+    case 'tracker':
+      if (state.trackerUp && !event.up) state.trackerDownAt = now
+      state.trackerUp = event.up
+      return event.up ? [...state.blobs.values()].flatMap(restate) : []
+    case 'peers':
+      return event.peers
+        .filter((peer) => peer.id !== state.self && !state.neighbours.has(peer.id) && !state.banned.has(peer.id))
+        .slice(0, Math.max(0, MAX_NEIGHBOURS - state.neighbours.size))
+        .map((peer) => ({ type: 'connect', peer }))
+    case 'up':
+      return neighbourUp(state, event.peer, now)
+    case 'down':
+      return neighbourDown(state, event.peer)
+    case 'open': {
+      const blob = createBlob(state, event.blob, event.layout, event.have, now)
+      state.blobs.set(event.blob, blob)
+      if (blob.have.complete) return finish(blob, now)
+      return [...state.neighbours.keys()].map((peer) => ({ type: 'observe', peer, blob: event.blob }))
+    }
+    case 'tick':
+      return [...stalls(state, now), ...[...state.blobs.values()].flatMap((blob) => tickBlob(state, blob, now))]
+    default: {
+      const blob = state.blobs.get(event.blob)
+      return blob === undefined ? [] : applyToBlob(state, blob, event, now)
+    }
+  }
+}
+
+type BlobEvent = Exclude<SwarmEvent, { type: 'tracker' | 'peers' | 'up' | 'down' | 'open' | 'tick' }>
+
+function applyToBlob(state: SwarmState, blob: BlobState, event: BlobEvent, now: number): SwarmCommand[] {
+  switch (event.type) {
+    case 'close':
+      return closeBlob(state, blob)
+    case 'planned':
+      blob.planned = true
+      blob.adriftSince = undefined
+      return []
+    case 'planFailed':
+      blob.adriftSince ??= now
+      return []
+    case 'leases': {
+      const commands = revokeLeases(state, blob, event.revoke)
+      grantLeases(state, blob, event.grant)
+      return commands
+    }
+    case 'map':
+      blob.map = event.proven ? 'proven' : 'word'
+      return vouch(state, blob, 0, blob.layout.pieces)
+    case 'mapFailed':
+      return unvouch(state, blob, event.vouched)
+    case 'vouched':
+      return vouch(state, blob, event.run.first, event.run.count)
+    case 'available':
+      return available(state, blob, event, now)
+    case 'landed':
+      return landed(state, blob, event, now)
+    case 'failed':
+      return requestFailed(state, blob, event, now)
+    case 'noRange':
+      blob.noRange = true
+      for (const fetch of blob.fetches) Object.assign(fetch, { run: { first: 0, count: blob.layout.pieces } })
+      return []
+    case 'fetchEnded':
+      dropFetch(blob, event.fetch)
+      blob.registryFailures = 0
+      return []
+    case 'fetchFailed':
+      dropFetch(blob, event.fetch)
+      return registryFailed(state, blob, event.reason, now)
+    case 'reader':
+      return reader(blob, event.piece, event.waiting)
+    case 'discarded':
+      for (const piece of event.pieces) if (blob.have.remove(piece)) refresh(state, blob, piece)
+      blob.completeAt = undefined
+      return []
+  }
+}
+
+function dropFetch(blob: BlobState, id: number): void {
+  const at = blob.fetches.findIndex((fetch) => fetch.id === id)
+  if (at >= 0) blob.fetches.splice(at, 1)
+}
+
+/** A tracker that came (back) hears what this host has of each blob and which leases it works on. */
+function restate(blob: BlobState): SwarmCommand[] {
+  const note = {
+    t: 'partial',
+    blob: blob.digest,
+    size: blob.layout.size,
+    bits: blob.have.encode(),
+    leases: [...blob.leases.values()]
+  } as const
+  return [{ type: 'tell', note }]
+}
+
+function neighbourUp(state: SwarmState, peer: string, now: number): SwarmCommand[] {
+  if (state.banned.has(peer)) return []
+  if (!state.neighbours.has(peer)) {
+    state.neighbours.set(peer, { id: peer, load: 0, useful: 0, requests: new Set(), suspectSince: undefined, heardAt: now, pace: 0 })
+  }
+  return [...state.blobs.keys()].map((blob) => ({ type: 'observe', peer, blob }))
+}
+
+function neighbourDown(state: SwarmState, peer: string): SwarmCommand[] {
+  const neighbour = state.neighbours.get(peer)
+  if (neighbour === undefined) return []
+  for (const request of [...neighbour.requests]) {
+    const blob = state.blobs.get(request.blob)
+    if (blob !== undefined) removeRequest(state, blob, peer, request.piece)
+  }
+  for (const blob of state.blobs.values()) removeHolder(state, blob, peer)
+  state.neighbours.delete(peer)
+  return []
+}
+
+function closeBlob(state: SwarmState, blob: BlobState): SwarmCommand[] {
+  const commands: SwarmCommand[] = []
+  for (const [piece, open] of [...blob.requests]) {
+    for (const request of [...open]) {
+      removeRequest(state, blob, request.peer, piece)
+      commands.push({ type: 'cancel', peer: request.peer, blob: blob.digest, piece })
+    }
+  }
+  for (const piece of blob.assigned.clone()) setAssigned(state, blob, piece, false)
+  commands.push(...stopIdleFetches(blob))
+  for (const peer of [...blob.holders.keys()]) removeHolder(state, blob, peer)
+  if (blob.leases.size > 0 && !blob.have.complete) {
+    commands.push({
+      type: 'tell',
+      note: { t: 'release', blob: blob.digest, runs: [...blob.leases.keys()], reason: 'stopping', bar: false }
+    })
+  }
+  state.blobs.delete(blob.digest)
+  return commands
+}
+
+function vouch(state: SwarmState, blob: BlobState, first: number, count: number): SwarmCommand[] {
+  for (let piece = first; piece < first + count; piece++) if (blob.vouched.add(piece)) refresh(state, blob, piece)
+  return []
+}
+
+function unvouch(state: SwarmState, blob: BlobState, stillVouched: Iterable<number>): SwarmCommand[] {
+  blob.map = 'none'
+  blob.vouched.clear()
+  for (const piece of stillVouched) blob.vouched.add(piece)
+  for (let piece = 0; piece < blob.layout.pieces; piece++) refresh(state, blob, piece)
+  return []
+}
+
+function heard(state: SwarmState, peer: string, now: number): Neighbour | undefined {
+  const neighbour = state.neighbours.get(peer)
+  if (neighbour !== undefined) {
+    neighbour.heardAt = now
+    neighbour.suspectSince = undefined
+  }
+  return neighbour
+}
+
+function available(state: SwarmState, blob: BlobState, event: BlobEvent & { type: 'available' }, now: number): SwarmCommand[] {
+  const neighbour = heard(state, event.peer, now)
+  if (neighbour === undefined) return []
+  neighbour.load = event.load
+  if (event.gone) removeHolder(state, blob, event.peer)
+  for (const piece of event.pieces) {
+    if (piece < 0 || piece >= blob.layout.pieces || !addCopy(state, blob, event.peer, piece)) continue
+    noteSpread(blob, piece)
+    // Somebody else has fetched what this host was to fetch: it comes from there, unless that host was given up for us.
+    const spared = blob.assigned.has(piece) && blob.vouched.has(piece) && leaseOf(blob, piece)?.instead !== event.peer
+    if (spared && !blob.fetches.some((fetch) => piece >= fetch.next && piece < fetch.run.first + fetch.run.count)) {
+      setAssigned(state, blob, piece, false)
+    }
+  }
+  return []
+}
+
+function landed(state: SwarmState, blob: BlobState, event: BlobEvent & { type: 'landed' }, now: number): SwarmCommand[] {
+  const commands: SwarmCommand[] = []
+  const { piece, from } = event
+  const fromRegistry = from === 'registry'
+  const neighbour = heard(state, from, now)
+  for (const request of [...(blob.requests.get(piece) ?? [])]) {
+    removeRequest(state, blob, request.peer, piece)
+    if (request.peer !== from) commands.push({ type: 'cancel', peer: request.peer, blob: blob.digest, piece })
+    else if (neighbour !== undefined) {
+      const took = now - request.since
+      neighbour.pace = smooth(neighbour.pace, took)
+      state.pace = smooth(state.pace, took)
+    }
+  }
+  const fetch = fromRegistry ? blob.fetches.find((f) => piece >= f.run.first && piece < f.run.first + f.run.count) : undefined
+  if (fetch !== undefined) fetch.next = piece + 1
+  setAssigned(state, blob, piece, false)
+  blob.arrivedAt = now
+  if (fromRegistry) blob.registryFailures = 0
+  if (!blob.have.add(piece)) return commands
+  refresh(state, blob, piece)
+  noteLanded(blob, piece, fromRegistry, event.bytes)
+  if (!fromRegistry) commands.push(...stopIdleFetches(blob))
+  commands.push(...report(blob, now))
+  if (blob.have.complete) commands.push(...finish(blob, now))
+  return commands
+}
+
+function smooth(average: number, value: number): number {
+  return average === 0 ? value : average + PACE_SMOOTHING * (value - average)
+}
+
+function finish(blob: BlobState, now: number): SwarmCommand[] {
+  if (blob.completeAt !== undefined) return []
+  blob.completeAt = now
+  return [{ type: 'complete', blob: blob.digest }]
+}
+
+function requestFailed(state: SwarmState, blob: BlobState, event: BlobEvent & { type: 'failed' }, now: number): SwarmCommand[] {
+  removeRequest(state, blob, event.peer, event.piece)
+  if (event.reason === 'gone') removeHolder(state, blob, event.peer)
+  else if (event.reason === 'lie') {
+    state.banned.add(event.peer)
+    return [{ type: 'ban', peer: event.peer }, ...neighbourDown(state, event.peer)]
+  } else if (event.reason === 'unreachable') {
+    removeCopy(state, blob, event.peer, event.piece)
+    const neighbour = state.neighbours.get(event.peer)
+    if (neighbour !== undefined) neighbour.suspectSince ??= now
+  }
+  return []
+}
+
+function reader(blob: BlobState, piece: number, waiting: boolean): SwarmCommand[] {
+  const readers = (blob.readers.get(piece) ?? 0) + (waiting ? 1 : -1)
+  if (readers > 0) blob.readers.set(piece, readers)
+  else blob.readers.delete(piece)
+  return []
+}
+
+function stalls(state: SwarmState, now: number): SwarmCommand[] {
+  const commands: SwarmCommand[] = []
+  for (const neighbour of state.neighbours.values()) {
+    if (neighbour.suspectSince !== undefined && now - neighbour.suspectSince >= PROBATION_MS) {
+      neighbour.suspectSince = undefined
+      neighbour.heardAt = now
+    }
+    if (!isStalled(state, neighbour, now)) continue
+    neighbour.suspectSince = now
+    for (const request of [...neighbour.requests]) {
+      const blob = state.blobs.get(request.blob)
+      if (blob !== undefined) removeRequest(state, blob, neighbour.id, request.piece)
+      commands.push({ type: 'cancel', peer: neighbour.id, blob: request.blob, piece: request.piece })
+    }
+  }
+  return commands
+}
+
+function tickBlob(state: SwarmState, blob: BlobState, now: number): SwarmCommand[] {
+  const commands = report(blob, now)
+  if (blob.completeAt !== undefined) {
+    if (blob.unspread.size === 0 || now - blob.completeAt >= RETIRE_MS) commands.push({ type: 'retire', blob: blob.digest })
+    return commands
+  }
+  for (const { request, holder } of chooseHedges(state, blob, now)) {
+    blob.hedges++
+    addRequest(state, blob, holder, request.piece, now)
+    commands.push({ type: 'request', peer: holder.id, blob: blob.digest, piece: request.piece, held: blob.have.count })
+  }
+  const wait = Math.min(ASK_PEERS_MOST_MS, Math.max(ASK_PEERS_MS, (now - blob.openedAt) / 2))
+  if (state.trackerUp && blob.planned && state.neighbours.size < ENOUGH_NEIGHBOURS && now - blob.askedPeersAt >= wait) {
+    blob.askedPeersAt = now
+    commands.push({ type: 'tell', note: { t: 'peers', blob: blob.digest, live: state.neighbours.size } })
+  }
+  takeOrphanedRuns(state, blob, now)
+  commands.push(...reportOrphans(state, blob, now))
+  if (isHopeless(blob, now)) commands.push({ type: 'giveUp', blob: blob.digest })
+  return commands
+}
+
+/** Hands out what can be asked for now: first what a reader waits for, then neighbour by neighbour; then the registry. */
+function fill(state: SwarmState, now: number, commands: SwarmCommand[]): void {
+  const ask = (blob: BlobState, neighbour: Neighbour, piece: number) => {
+    addRequest(state, blob, neighbour, piece, now)
+    commands.push({ type: 'request', peer: neighbour.id, blob: blob.digest, piece, held: blob.have.count })
+  }
+  for (const blob of state.blobs.values()) {
+    for (const piece of blob.readers.keys()) {
+      if (!blob.wanted.has(piece)) continue
+      const neighbour = chooseHolder(state, blob, piece)
+      if (neighbour !== undefined) ask(blob, neighbour, piece)
+    }
+  }
+  const limit = requestLimit(state)
+  while (state.requests < limit) {
+    const neighbour = chooseNeighbour(state)
+    const choice = neighbour === undefined ? undefined : choosePiece(state, neighbour)
+    if (neighbour === undefined || choice === undefined) break
+    ask(choice.blob, neighbour, choice.piece)
+  }
+  for (const blob of state.blobs.values()) if (blob.completeAt === undefined) commands.push(...startFetches(state, blob, now))
+}

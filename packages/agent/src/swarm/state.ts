@@ -1,0 +1,288 @@
+/**
+ * What the scheduler knows, and how its derived facts are kept. One state covers all blobs that this host fetches,
+ * since they share its neighbours and its link.
+ *
+ * Who may touch what: scheduler.ts, leases.ts and adrift.ts apply events to this state; policy.ts only reads it; the
+ * driver never touches it. Nothing here waits, reads a clock or draws true randomness.
+ */
+import type { Lease } from '@layerswarm/core/claims.ts'
+import type { Digest } from '@layerswarm/core/digest.ts'
+import { type PieceLayout, type PieceRun, runOf } from '@layerswarm/core/piece-layout.ts'
+import { PieceSet } from '@layerswarm/core/piece-set.ts'
+import type { PeerAddress, PieceMap } from '@layerswarm/core/wire/directory-protocol.ts'
+import type { DirectoryNote } from '../ports.ts'
+
+/** One piece asked of one neighbour. */
+export interface Request {
+  readonly peer: string
+  readonly blob: Digest
+  readonly piece: number
+  readonly since: number
+}
+
+export interface Neighbour {
+  readonly id: string
+  /** Uploads it has active and queued, as it last said. */
+  load: number
+  /** Pieces this host wants that it has, over all blobs. */
+  useful: number
+  readonly requests: Set<Request>
+  /** Since when it has kept silent with requests open: nothing is asked of it until it sends something or its probation ends. */
+  suspectSince: number | undefined
+  heardAt: number
+  /** Smoothed time from request to piece, ms; 0 before the first. */
+  pace: number
+}
+
+/** One running transfer from the registry. */
+export interface RegistryFetch {
+  readonly id: number
+  readonly run: PieceRun
+  /** The next piece it will bring. */
+  next: number
+}
+
+export interface BlobState {
+  readonly digest: Digest
+  readonly layout: PieceLayout
+  /** Position among the blobs of its image; blobs asked for earlier come first. */
+  readonly order: number
+  readonly openedAt: number
+  readonly have: PieceSet
+  /** Pieces that can be verified when a peer sends them: a map or a claim is known. */
+  readonly vouched: PieceSet
+  /** Pieces this host is to fetch from the registry and has not got yet. */
+  readonly assigned: PieceSet
+  /** Pieces to ask a peer for: missing, verifiable, not requested and not assigned. Derived; see {@link refresh}. */
+  readonly wanted: PieceSet
+  readonly requests: Map<number, Request[]>
+  /** What each neighbour has. */
+  readonly holders: Map<string, PieceSet>
+  /** Number of neighbours that have each piece. */
+  readonly copies: Uint16Array
+  /** Pieces that one or two neighbours have. */
+  readonly rare: PieceSet
+  /** Leases in hand by run. */
+  readonly leases: Map<number, Lease>
+  readonly fetches: RegistryFetch[]
+  map: 'none' | 'word' | 'proven'
+  /** Pieces that waiting readers need next. */
+  readonly readers: Map<number, number>
+  /** The tracker answered the plan for this blob. */
+  planned: boolean
+  /** When the tracker was found silent for this blob; owner order counts from here. */
+  adriftSince: number | undefined
+  arrivedAt: number
+  idleSince: number | undefined
+  askedPeersAt: number
+  askedOrphansAt: number
+  /** The registry serves whole streams only. */
+  noRange: boolean
+  registryFailures: number
+  registryRetryAt: number
+  /** The registry's answer to this host is final: no access, or no such content. */
+  registryRefused: boolean
+  hedges: number
+  report: { at: number; got: Set<number>; spread: Set<number>; bytes: number }
+  /** Pieces fetched under a lease that no neighbour has announced yet. */
+  readonly unspread: Set<number>
+  completeAt: number | undefined
+}
+
+export interface SwarmState {
+  readonly self: string
+  readonly blobs: Map<Digest, BlobState>
+  readonly neighbours: Map<string, Neighbour>
+  readonly banned: Set<string>
+  requests: number
+  trackerUp: boolean
+  trackerDownAt: number
+  /** Smoothed time from request to piece over all neighbours, ms; 0 before the first. */
+  pace: number
+  nextOrder: number
+  nextFetch: number
+  /** Uniform in [0, 1): seeded by whoever makes the state. */
+  readonly random: () => number
+}
+
+export type SwarmEvent =
+  | { readonly type: 'open'; readonly blob: Digest; readonly layout: PieceLayout; readonly have: PieceSet }
+  | { readonly type: 'close'; readonly blob: Digest }
+  | { readonly type: 'tracker'; readonly up: boolean }
+  | { readonly type: 'planned'; readonly blob: Digest }
+  | { readonly type: 'planFailed'; readonly blob: Digest }
+  | { readonly type: 'peers'; readonly peers: readonly PeerAddress[] }
+  | { readonly type: 'leases'; readonly blob: Digest; readonly grant: readonly Lease[]; readonly revoke: readonly number[] }
+  | { readonly type: 'map'; readonly blob: Digest; readonly proven: boolean }
+  | { readonly type: 'mapFailed'; readonly blob: Digest; readonly vouched: PieceSet }
+  | { readonly type: 'vouched'; readonly blob: Digest; readonly run: PieceRun }
+  | { readonly type: 'up'; readonly peer: string }
+  | { readonly type: 'down'; readonly peer: string }
+  | {
+      readonly type: 'available'
+      readonly peer: string
+      readonly blob: Digest
+      readonly pieces: Iterable<number>
+      readonly load: number
+      readonly gone: boolean
+    }
+  | { readonly type: 'landed'; readonly blob: Digest; readonly piece: number; readonly from: string; readonly bytes: number }
+  | { readonly type: 'failed'; readonly blob: Digest; readonly piece: number; readonly peer: string; readonly reason: FailReason }
+  | { readonly type: 'noRange'; readonly blob: Digest }
+  | { readonly type: 'fetchEnded'; readonly blob: Digest; readonly fetch: number }
+  | { readonly type: 'fetchFailed'; readonly blob: Digest; readonly fetch: number; readonly reason: 'refused' | 'busy' | 'failed' }
+  | { readonly type: 'reader'; readonly blob: Digest; readonly piece: number; readonly waiting: boolean }
+  | { readonly type: 'discarded'; readonly blob: Digest; readonly pieces: Iterable<number> }
+  | { readonly type: 'tick' }
+
+/** Why a peer did not deliver. `lie`: the bytes fail a proven map or a signed claim. */
+export type FailReason = 'gone' | 'unreachable' | 'lie' | 'local'
+
+export type SwarmCommand =
+  | { readonly type: 'connect'; readonly peer: PeerAddress }
+  | { readonly type: 'observe'; readonly peer: string; readonly blob: Digest }
+  | { readonly type: 'request'; readonly peer: string; readonly blob: Digest; readonly piece: number; readonly held: number }
+  | { readonly type: 'cancel'; readonly peer: string; readonly blob: Digest; readonly piece: number }
+  | { readonly type: 'fetch'; readonly blob: Digest; readonly fetch: number; readonly run: PieceRun }
+  | { readonly type: 'stopFetch'; readonly blob: Digest; readonly fetch: number }
+  | { readonly type: 'ban'; readonly peer: string }
+  | { readonly type: 'tell'; readonly note: DirectoryNote }
+  | { readonly type: 'complete'; readonly blob: Digest }
+  | { readonly type: 'retire'; readonly blob: Digest }
+  | { readonly type: 'giveUp'; readonly blob: Digest }
+
+export type MapKnowledge = Pick<PieceMap, 'proven'>
+
+export function createState(self: string, random: () => number, trackerUp: boolean): SwarmState {
+  return {
+    self,
+    blobs: new Map(),
+    neighbours: new Map(),
+    banned: new Set(),
+    requests: 0,
+    trackerUp,
+    trackerDownAt: Number.NEGATIVE_INFINITY,
+    pace: 0,
+    nextOrder: 0,
+    nextFetch: 0,
+    random
+  }
+}
+
+export function createBlob(state: SwarmState, digest: Digest, layout: PieceLayout, have: PieceSet, now: number): BlobState {
+  const single = layout.pieces === 1
+  return {
+    digest,
+    layout,
+    order: state.nextOrder++,
+    openedAt: now,
+    have: have.clone(),
+    vouched: single ? PieceSet.full(1) : new PieceSet(layout.pieces),
+    assigned: new PieceSet(layout.pieces),
+    wanted: new PieceSet(layout.pieces),
+    requests: new Map(),
+    holders: new Map(),
+    copies: new Uint16Array(layout.pieces),
+    rare: new PieceSet(layout.pieces),
+    leases: new Map(),
+    fetches: [],
+    map: single ? 'proven' : 'none',
+    readers: new Map(),
+    planned: false,
+    adriftSince: undefined,
+    arrivedAt: now,
+    idleSince: undefined,
+    askedPeersAt: now,
+    askedOrphansAt: Number.NEGATIVE_INFINITY,
+    noRange: false,
+    registryFailures: 0,
+    registryRetryAt: 0,
+    registryRefused: false,
+    hedges: 0,
+    report: { at: now, got: new Set(), spread: new Set(), bytes: 0 },
+    unspread: new Set(),
+    completeAt: undefined
+  }
+}
+
+/** Recomputes whether `piece` is wanted from peers, and what that makes of the neighbours that have it. */
+export function refresh(state: SwarmState, blob: BlobState, piece: number): void {
+  const want = !blob.have.has(piece) && blob.vouched.has(piece) && !blob.requests.has(piece) && !blob.assigned.has(piece)
+  if (want === blob.wanted.has(piece)) return
+  if (want) blob.wanted.add(piece)
+  else blob.wanted.remove(piece)
+  for (const [peer, pieces] of blob.holders) {
+    const neighbour = pieces.has(piece) ? state.neighbours.get(peer) : undefined
+    if (neighbour !== undefined) neighbour.useful += want ? 1 : -1
+  }
+}
+
+/** A neighbour has `piece` now. @returns whether that is news. */
+export function addCopy(state: SwarmState, blob: BlobState, peer: string, piece: number): boolean {
+  let pieces = blob.holders.get(peer)
+  if (pieces === undefined) {
+    pieces = new PieceSet(blob.layout.pieces)
+    blob.holders.set(peer, pieces)
+  }
+  if (!pieces.add(piece)) return false
+  countCopy(blob, piece, 1)
+  const neighbour = state.neighbours.get(peer)
+  if (neighbour !== undefined && blob.wanted.has(piece)) neighbour.useful++
+  return true
+}
+
+export function removeCopy(state: SwarmState, blob: BlobState, peer: string, piece: number): void {
+  if (blob.holders.get(peer)?.remove(piece) !== true) return
+  countCopy(blob, piece, -1)
+  const neighbour = state.neighbours.get(peer)
+  if (neighbour !== undefined && blob.wanted.has(piece)) neighbour.useful--
+}
+
+/** Forgets everything that `peer` has of `blob`. */
+export function removeHolder(state: SwarmState, blob: BlobState, peer: string): void {
+  for (const piece of blob.holders.get(peer)?.clone() ?? []) removeCopy(state, blob, peer, piece)
+  blob.holders.delete(peer)
+}
+
+const RARE_COPIES = 2
+
+function countCopy(blob: BlobState, piece: number, by: 1 | -1): void {
+  const copies = (blob.copies[piece] ?? 0) + by
+  blob.copies[piece] = copies
+  if (copies > 0 && copies <= RARE_COPIES) blob.rare.add(piece)
+  else blob.rare.remove(piece)
+}
+
+export function addRequest(state: SwarmState, blob: BlobState, neighbour: Neighbour, piece: number, now: number): Request {
+  const request = { peer: neighbour.id, blob: blob.digest, piece, since: now }
+  const open = blob.requests.get(piece)
+  if (open === undefined) blob.requests.set(piece, [request])
+  else open.push(request)
+  neighbour.requests.add(request)
+  state.requests++
+  refresh(state, blob, piece)
+  return request
+}
+
+/** @returns the request that was open, if any. */
+export function removeRequest(state: SwarmState, blob: BlobState, peer: string, piece: number): Request | undefined {
+  const open = blob.requests.get(piece)
+  const request = open?.find((candidate) => candidate.peer === peer)
+  if (open === undefined || request === undefined) return undefined
+  if (open.length === 1) blob.requests.delete(piece)
+  else open.splice(open.indexOf(request), 1)
+  state.neighbours.get(peer)?.requests.delete(request)
+  state.requests--
+  refresh(state, blob, piece)
+  return request
+}
+
+export function setAssigned(state: SwarmState, blob: BlobState, piece: number, assigned: boolean): void {
+  const changed = assigned ? blob.assigned.add(piece) : blob.assigned.remove(piece)
+  if (changed) refresh(state, blob, piece)
+}
+
+/** The lease in hand that covers `piece`. */
+export function leaseOf(blob: BlobState, piece: number): Lease | undefined {
+  return blob.leases.get(runOf(piece))
+}

@@ -1,0 +1,211 @@
+import { type Claim, claimedPieces } from '@layerswarm/core/claims.ts'
+import type { Digest } from '@layerswarm/core/digest.ts'
+import { describeError, isLayerswarmError, LayerswarmError } from '@layerswarm/core/errors.ts'
+import { type PieceRun, pieceLength } from '@layerswarm/core/piece-layout.ts'
+import type { Logger } from 'pino'
+import type { ContentRef, FetchedPiece, PartialBlob, PieceSource, SourceCounts } from '../ports.ts'
+import { ClaimBook } from './claim-book.ts'
+import type { FailReason, SwarmEvent } from './state.ts'
+
+export interface TransferDeps {
+  readonly dispatch: (event: SwarmEvent) => void
+  readonly log: Logger
+  /** The blob at a neighbour. */
+  readonly peerSource: (peer: string, wantMap: boolean) => PieceSource
+  readonly registrySource: () => PieceSource
+  /** This host's claim on a piece it fetched under a lease; undefined where it has none to give. */
+  readonly claim: (piece: number, hash: Uint8Array) => Promise<Claim | undefined>
+  readonly trust: { readonly trusted: ReadonlySet<string>; readonly connected: boolean }
+  readonly onPieceFailure: (reason: 'mismatch' | 'unreachable' | 'gone') => void
+  readonly onBytes: (source: 'peer' | 'registry', bytes: number) => void
+}
+
+/** One blob on its way here: carries out the scheduler's commands for it and reports what came of them. */
+export class Transfer {
+  readonly ref: ContentRef
+  readonly partial: PartialBlob
+  readonly book: ClaimBook
+  readonly #deps: TransferDeps
+  readonly #closed = new AbortController()
+  readonly #observed = new Map<string, AbortController>()
+  readonly #requests = new Map<string, AbortController>()
+  readonly #fetches = new Map<number, AbortController>()
+  readonly #fromRegistry = new Set<number>()
+  #counts: { local: number; peer: number; registry: number }
+  /** The last thing that went wrong at the registry: what a reader is told when nothing is left. */
+  #registryError: unknown
+
+  constructor(ref: ContentRef, partial: PartialBlob, deps: TransferDeps) {
+    this.ref = ref
+    this.partial = partial
+    this.#deps = deps
+    this.book = new ClaimBook(ref.digest, partial.layout, deps.trust)
+    let local = 0
+    for (const piece of partial.have()) local += pieceLength(partial.layout, piece)
+    this.#counts = { local, peer: 0, registry: 0 }
+  }
+
+  get digest(): Digest {
+    return this.ref.digest
+  }
+
+  get counts(): SourceCounts {
+    return this.#counts
+  }
+
+  get registryError(): unknown {
+    return this.#registryError
+  }
+
+  /** Pieces that this process fetched from the registry itself: they need nobody's word. */
+  get fromRegistry(): ReadonlySet<number> {
+    return this.#fromRegistry
+  }
+
+  /** Takes in claims kept from an earlier process. */
+  async recallClaims(): Promise<void> {
+    this.#vouched(await this.book.add(this.partial.claims()))
+  }
+
+  setMap(hashes: Uint8Array, proven: boolean): void {
+    if (this.book.setMap(hashes, proven)) this.#deps.dispatch({ type: 'map', blob: this.digest, proven })
+  }
+
+  /** Follows what `peer` has until the transfer closes or the peer goes. */
+  observe(peer: string): void {
+    if (this.#observed.has(peer) || this.#closed.signal.aborted) return
+    const stop = new AbortController()
+    this.#observed.set(peer, stop)
+    const wantMap = !this.#deps.trust.connected && this.partial.layout.pieces > 1
+    void this.#follow(peer, this.#deps.peerSource(peer, wantMap), AbortSignal.any([stop.signal, this.#closed.signal]))
+      .catch((error: unknown) => this.#deps.log.debug({ peer, error: describeError(error) }, 'observation ended'))
+      .finally(() => this.#observed.delete(peer))
+  }
+
+  async #follow(peer: string, source: PieceSource, signal: AbortSignal): Promise<void> {
+    const blob = this.digest
+    for await (const news of source.available({ signal })) {
+      if (news.map !== undefined) this.setMap(news.map, false)
+      if (news.claims !== undefined && news.claims.length > 0 && !this.book.mapProven) this.#vouched(await this.book.add(news.claims))
+      this.#deps.dispatch({ type: 'available', peer, blob, pieces: news.pieces, load: news.load, gone: news.gone === true })
+    }
+  }
+
+  #vouched(claims: readonly Claim[]): void {
+    if (claims.length === 0) return
+    this.partial.addClaims(claims)
+    for (const claim of claims) this.#deps.dispatch({ type: 'vouched', blob: this.digest, run: claimedPieces(claim) })
+  }
+
+  request(peer: string, piece: number, held: number): void {
+    const key = `${peer} ${piece}`
+    const stop = new AbortController()
+    this.#requests.set(key, stop)
+    void this.#ask(peer, piece, held, AbortSignal.any([stop.signal, this.#closed.signal])).finally(() => {
+      if (this.#requests.get(key) === stop) this.#requests.delete(key)
+    })
+  }
+
+  cancel(peer: string, piece: number): void {
+    this.#requests.get(`${peer} ${piece}`)?.abort(new LayerswarmError('STALLED', { blame: 'local' }))
+    this.#requests.delete(`${peer} ${piece}`)
+  }
+
+  async #ask(peer: string, piece: number, held: number, signal: AbortSignal): Promise<void> {
+    const blob = this.digest
+    try {
+      for await (const part of this.#deps.peerSource(peer, false).fetch({ first: piece, count: 1 }, { signal, held })) {
+        const expected = this.book.expected(part.piece)
+        if (part.piece !== piece) throw new LayerswarmError('PEER_PROTOCOL', { detail: 'another piece than asked for' })
+        await this.partial.write(piece, part.bytes, expected)
+        this.#landed(piece, peer, part.bytes.byteLength)
+      }
+    } catch (error) {
+      if (signal.aborted) return
+      const reason = this.#peerFailure(error)
+      if (reason === 'local') {
+        this.partial.fail(error)
+        this.#deps.dispatch({ type: 'close', blob })
+        return
+      }
+      this.#deps.log.debug({ peer, piece, error: describeError(error) }, 'piece request failed')
+      this.#deps.onPieceFailure(reason === 'lie' ? 'mismatch' : reason)
+      if (reason === 'lie' && this.book.hasMap && !this.book.mapProven) {
+        // The map is one host's word: a piece that fails it proves nothing against its sender.
+        this.book.dropMap()
+        this.#deps.dispatch({ type: 'failed', blob, piece, peer, reason: 'unreachable' })
+        this.#deps.dispatch({ type: 'mapFailed', blob, vouched: this.book.claimed() })
+        return
+      }
+      this.#deps.dispatch({ type: 'failed', blob, piece, peer, reason })
+    }
+  }
+
+  #peerFailure(error: unknown): FailReason {
+    if (isLayerswarmError(error, 'PIECE_MISMATCH', 'DIGEST_MISMATCH', 'PEER_PROTOCOL')) return 'lie'
+    if (isLayerswarmError(error, 'PEER_GONE')) return 'gone'
+    if (isLayerswarmError(error, 'STORE_FULL', 'STORE_FAILED')) return 'local'
+    return 'unreachable'
+  }
+
+  #landed(piece: number, from: string, bytes: number): void {
+    const source = from === 'registry' ? 'registry' : 'peer'
+    this.#counts[source] += bytes
+    this.#deps.onBytes(source, bytes)
+    if (source === 'registry') this.#fromRegistry.add(piece)
+    this.#deps.dispatch({ type: 'landed', blob: this.digest, piece, from, bytes })
+  }
+
+  fetch(id: number, run: PieceRun): void {
+    const stop = new AbortController()
+    this.#fetches.set(id, stop)
+    void this.#stream(id, run, AbortSignal.any([stop.signal, this.#closed.signal])).finally(() => this.#fetches.delete(id))
+  }
+
+  stopFetch(id: number): void {
+    this.#fetches.get(id)?.abort(new LayerswarmError('STALLED', { blame: 'local' }))
+  }
+
+  async #stream(id: number, run: PieceRun, signal: AbortSignal): Promise<void> {
+    const blob = this.digest
+    try {
+      let first = true
+      for await (const part of this.#deps.registrySource().fetch(run, { signal })) {
+        if (first && part.piece !== run.first) this.#deps.dispatch({ type: 'noRange', blob })
+        first = false
+        await this.#store(part)
+      }
+      this.#deps.dispatch({ type: 'fetchEnded', blob, fetch: id })
+    } catch (error) {
+      if (signal.aborted) return
+      if (isLayerswarmError(error, 'STORE_FULL', 'STORE_FAILED')) {
+        this.partial.fail(error)
+        this.#deps.dispatch({ type: 'close', blob })
+        return
+      }
+      this.#registryError = error
+      this.#deps.log.debug({ run, error: describeError(error) }, 'registry fetch failed')
+      const refused = isLayerswarmError(error, 'NOT_FOUND', 'REGISTRY_DENIED', 'REGISTRY_NOT_ALLOWED', 'SIZE_MISMATCH')
+      const reason = refused ? 'refused' : isLayerswarmError(error, 'REGISTRY_BUSY') ? 'busy' : 'failed'
+      this.#deps.dispatch({ type: 'fetchFailed', blob, fetch: id, reason })
+    }
+  }
+
+  async #store({ piece, bytes }: FetchedPiece): Promise<void> {
+    const proven = this.book.mapProven || this.partial.layout.pieces === 1 ? this.book.expected(piece) : undefined
+    const vouch = proven === undefined ? (hash: Uint8Array) => this.#vouchFor(piece, hash) : undefined
+    if ((await this.partial.write(piece, bytes, proven, vouch)) === undefined) return
+    this.#landed(piece, 'registry', bytes.byteLength)
+  }
+
+  async #vouchFor(piece: number, hash: Uint8Array): Promise<Claim | undefined> {
+    const claim = await this.#deps.claim(piece, hash)
+    if (claim !== undefined) this.book.addOwn(claim)
+    return claim
+  }
+
+  /** Ends everything under way. The partial blob is the caller's to dispose. */
+  close(): void {
+    this.#closed.abort(new LayerswarmError('STALLED', { detail: 'the fetch was closed', blame: 'local' }))
+  }
+}
