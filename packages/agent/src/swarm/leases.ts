@@ -107,7 +107,7 @@ export function report(blob: BlobState, now: number): SwarmCommand[] {
   if (!holding && got.size === 0 && spread.size === 0 && bytes === 0) return []
   if (now - at < REPORT_MS && !leaseFinished(blob)) return []
   blob.report = { at: now, got: new Set(), spread: new Set(), bytes: 0 }
-  return [{ type: 'tell', note: { t: 'report', blob: blob.digest, got: [...got], spread: [...spread], bytes } }]
+  return [{ type: 'tell', note: { t: 'report', blob: blob.digest, got: [...got], spread: [...spread], bytes, whole: blob.noRange } }]
 }
 
 /** The registry failed this host: leases go back, so that another host may try. */

@@ -2,6 +2,7 @@ import { type Claim, claimedPieces } from '@layerswarm/core/claims.ts'
 import type { Digest } from '@layerswarm/core/digest.ts'
 import { describeError, isLayerswarmError, LayerswarmError } from '@layerswarm/core/errors.ts'
 import { type PieceRun, pieceLength } from '@layerswarm/core/piece-layout.ts'
+import type { PieceSet } from '@layerswarm/core/piece-set.ts'
 import type { Logger } from 'pino'
 import type { ContentRef, FetchedPiece, PartialBlob, PieceSource, SourceCounts } from '../ports.ts'
 import { ClaimBook } from './claim-book.ts'
@@ -18,6 +19,8 @@ export interface TransferDeps {
   readonly trust: { readonly trusted: ReadonlySet<string>; readonly connected: boolean }
   readonly onPieceFailure: (reason: 'mismatch' | 'unreachable' | 'gone') => void
   readonly onBytes: (source: 'peer' | 'registry', bytes: number) => void
+  /** Nothing more can be stored: the fetch is over. */
+  readonly abandon: (error: unknown) => void
 }
 
 /** One blob on its way here: carries out the scheduler's commands for it and reports what came of them. */
@@ -31,6 +34,7 @@ export class Transfer {
   readonly #requests = new Map<string, AbortController>()
   readonly #fetches = new Map<number, AbortController>()
   readonly #fromRegistry = new Set<number>()
+  readonly #present: PieceSet
   #counts: { local: number; peer: number; registry: number }
   /** The last thing that went wrong at the registry: what a reader is told when nothing is left. */
   #registryError: unknown
@@ -40,8 +44,9 @@ export class Transfer {
     this.partial = partial
     this.#deps = deps
     this.book = new ClaimBook(ref.digest, partial.layout, deps.trust)
+    this.#present = partial.have()
     let local = 0
-    for (const piece of partial.have()) local += pieceLength(partial.layout, piece)
+    for (const piece of this.#present) local += pieceLength(partial.layout, piece)
     this.#counts = { local, peer: 0, registry: 0 }
   }
 
@@ -51,6 +56,10 @@ export class Transfer {
 
   get counts(): SourceCounts {
     return this.#counts
+  }
+
+  has(piece: number): boolean {
+    return this.#present.has(piece)
   }
 
   get registryError(): unknown {
@@ -123,11 +132,7 @@ export class Transfer {
     } catch (error) {
       if (signal.aborted) return
       const reason = this.#peerFailure(error)
-      if (reason === 'local') {
-        this.partial.fail(error)
-        this.#deps.dispatch({ type: 'close', blob })
-        return
-      }
+      if (reason === 'local') return this.#deps.abandon(error)
       this.#deps.log.debug({ peer, piece, error: describeError(error) }, 'piece request failed')
       this.#deps.onPieceFailure(reason === 'lie' ? 'mismatch' : reason)
       if (reason === 'lie' && this.book.hasMap && !this.book.mapProven) {
@@ -150,6 +155,7 @@ export class Transfer {
 
   #landed(piece: number, from: string, bytes: number): void {
     const source = from === 'registry' ? 'registry' : 'peer'
+    this.#present.add(piece)
     this.#counts[source] += bytes
     this.#deps.onBytes(source, bytes)
     if (source === 'registry') this.#fromRegistry.add(piece)
@@ -178,11 +184,7 @@ export class Transfer {
       this.#deps.dispatch({ type: 'fetchEnded', blob, fetch: id })
     } catch (error) {
       if (signal.aborted) return
-      if (isLayerswarmError(error, 'STORE_FULL', 'STORE_FAILED')) {
-        this.partial.fail(error)
-        this.#deps.dispatch({ type: 'close', blob })
-        return
-      }
+      if (isLayerswarmError(error, 'STORE_FULL', 'STORE_FAILED')) return this.#deps.abandon(error)
       this.#registryError = error
       this.#deps.log.debug({ run, error: describeError(error) }, 'registry fetch failed')
       const refused = isLayerswarmError(error, 'NOT_FOUND', 'REGISTRY_DENIED', 'REGISTRY_NOT_ALLOWED', 'SIZE_MISMATCH')

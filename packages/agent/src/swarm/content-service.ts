@@ -1,0 +1,189 @@
+import type { Clock } from '@layerswarm/core/clock.ts'
+import type { Digest } from '@layerswarm/core/digest.ts'
+import { describeError, isLayerswarmError } from '@layerswarm/core/errors.ts'
+import type { Descriptor } from '@layerswarm/core/image/manifest.ts'
+import { layoutOf } from '@layerswarm/core/piece-layout.ts'
+import type { Logger } from 'pino'
+import type { Abortable, BlobStore, ContentRef, ContentService, OpenContent, PeerDirectory, RegistryClient } from '../ports.ts'
+import { StoredContent, TransferContent } from './open-content.ts'
+import type { OriginAccess } from './origin-access.ts'
+import { PassThroughContent } from './pass-through.ts'
+import type { Swarm } from './swarm.ts'
+import type { Transfer } from './transfer.ts'
+
+/** Layers whose image is remembered, for one plan per image. */
+const MAX_LAYERS = 16_384
+/** A fetch that no client reads goes on this long: clients retry, and queue the layers of an image, ms. */
+const LINGER_MS = 30_000
+
+interface Image {
+  readonly scope: string
+  readonly layers: readonly Descriptor[]
+}
+
+/** Blobs fetched together, and the clients that read any of them. */
+interface Group {
+  readonly blobs: readonly Digest[]
+  readers: number
+}
+
+export interface ContentServiceDeps {
+  readonly store: Pick<BlobStore, 'open' | 'stat'>
+  readonly swarm: Swarm
+  readonly directory: PeerDirectory
+  readonly registry: Pick<RegistryClient, 'content' | 'resolve'>
+  readonly access: OriginAccess
+  /** Peers of earlier plans, for when no tracker answers. */
+  readonly knownPeers: () => Parameters<Swarm['introduce']>[0]
+  readonly clock: Clock
+  readonly log: Logger
+}
+
+/** Hit, join, or fetch: the one place where a request for content by digest meets the store and the swarm. */
+export class SwarmContentService implements ContentService {
+  readonly #deps: ContentServiceDeps
+  readonly #images = new Map<Digest, Image>()
+  readonly #groups = new Map<Digest, Group>()
+  readonly #starting = new Map<Digest, Promise<Transfer>>()
+  readonly #stop = new AbortController()
+
+  constructor(deps: ContentServiceDeps) {
+    this.#deps = deps
+  }
+
+  expect(scope: string, layers: readonly Descriptor[]): void {
+    const image = { scope, layers }
+    for (const layer of layers) {
+      this.#images.delete(layer.digest)
+      this.#images.set(layer.digest, image)
+    }
+    for (const oldest of this.#images.keys()) {
+      if (this.#images.size <= MAX_LAYERS) break
+      this.#images.delete(oldest)
+    }
+  }
+
+  async lookup(scope: string, digest: Digest, options: Abortable = {}): Promise<{ size: number; mediaType?: string } | undefined> {
+    const { directory, log } = this.#deps
+    if (!directory.connected) return undefined
+    try {
+      const plan = await directory.plan({ scope, blobs: [{ digest }], origin: false, want: false }, options)
+      const found = plan.blobs.find((blob) => blob.digest === digest)
+      if (found?.known !== true || found.size === undefined) return undefined
+      return { size: found.size, ...(found.mediaType !== undefined && { mediaType: found.mediaType }) }
+    } catch (error) {
+      options.signal?.throwIfAborted()
+      log.debug({ error: describeError(error) }, 'the tracker could not be asked')
+      return undefined
+    }
+  }
+
+  async open(ref: ContentRef, hint: { readonly size?: number }, options: Abortable = {}): Promise<OpenContent> {
+    const reader = await this.#deps.store.open(ref.digest)
+    if (reader?.complete === true) return new StoredContent(reader)
+    await reader?.[Symbol.asyncDispose]()
+    const size = hint.size ?? (await this.#sizeOf(ref, options))
+    options.signal?.throwIfAborted()
+    try {
+      const transfer = this.#deps.swarm.running(ref.digest) ?? (await this.#start(ref, size))
+      const live = await this.#deps.store.open(ref.digest)
+      if (live === undefined) throw transfer.registryError ?? new Error('the fetch ended while it was joined')
+      if (live.complete) return new StoredContent(live, transfer.counts)
+      return this.#join(ref, transfer, live)
+    } catch (error) {
+      if (!isLayerswarmError(error, 'STORE_FULL', 'STORE_FAILED')) throw error
+      this.#deps.log.warn({ digest: ref.digest, error: describeError(error) }, 'the store cannot take this blob; it passes through')
+      return new PassThroughContent(ref, size, this.#deps.registry)
+    }
+  }
+
+  #join(ref: ContentRef, transfer: Transfer, live: ConstructorParameters<typeof TransferContent>[0]['reader']): OpenContent {
+    const group = this.#groups.get(ref.digest) ?? { blobs: [ref.digest], readers: 0 }
+    this.#groups.set(ref.digest, group)
+    group.readers++
+    return new TransferContent({
+      reader: live,
+      transfer,
+      waiting: (piece, waiting) => this.#deps.swarm.reader(ref.digest, piece, waiting),
+      passThrough: () => new PassThroughContent(ref, live.layout.size, this.#deps.registry),
+      closed: () => {
+        group.readers--
+        if (group.readers === 0) void this.#linger(group)
+      }
+    })
+  }
+
+  async #linger(group: Group): Promise<void> {
+    try {
+      await this.#deps.clock.sleep(LINGER_MS, { signal: this.#stop.signal })
+    } catch {
+      return
+    }
+    if (group.readers > 0) return
+    for (const blob of group.blobs) {
+      this.#groups.delete(blob)
+      if (this.#deps.swarm.running(blob)?.partial.complete === false) {
+        this.#deps.log.info({ digest: blob }, 'nobody reads this blob any more; its fetch is suspended')
+        await this.#deps.swarm.abandon(blob, new Error('no client waits for this blob'))
+      }
+    }
+  }
+
+  async #sizeOf(ref: ContentRef, options: Abortable): Promise<number> {
+    const known = await this.lookup(`${ref.registry}/${ref.repository}`, ref.digest, options)
+    return known?.size ?? (await this.#deps.registry.resolve(ref, options)).size
+  }
+
+  #start(ref: ContentRef, size: number): Promise<Transfer> {
+    const running = this.#starting.get(ref.digest)
+    if (running !== undefined) return running
+    const starting = this.#startGroup(ref, size).finally(() => this.#starting.delete(ref.digest))
+    this.#starting.set(ref.digest, starting)
+    return starting
+  }
+
+  /** Starts a blob and, where it is a layer of an image that was served, the missing ones of that image with it. */
+  async #startGroup(ref: ContentRef, size: number): Promise<Transfer> {
+    const { swarm, log } = this.#deps
+    const scope = `${ref.registry}/${ref.repository}`
+    const image = this.#images.get(ref.digest)
+    const first = swarm.running(ref.digest) ?? (await swarm.start(ref, layoutOf(size)))
+    const wanted = [{ digest: ref.digest, size }]
+    for (const layer of image?.scope === scope ? image.layers : []) {
+      if (layer.digest === ref.digest || swarm.running(layer.digest) !== undefined || this.#starting.has(layer.digest)) continue
+      if ((await this.#deps.store.stat(layer.digest))?.state === 'complete') continue
+      try {
+        await swarm.start({ ...ref, digest: layer.digest, kind: 'blob' }, layoutOf(layer.size))
+        wanted.push({ digest: layer.digest, size: layer.size })
+      } catch (error) {
+        log.debug({ digest: layer.digest, error: describeError(error) }, 'a layer could not be fetched ahead')
+      }
+    }
+    if (image !== undefined) wanted.sort((a, b) => indexIn(image, a.digest) - indexIn(image, b.digest))
+    const group = { blobs: wanted.map(({ digest }) => digest), readers: 0 }
+    for (const digest of group.blobs) this.#groups.set(digest, group)
+    void this.#plan(ref, scope, wanted)
+    return first
+  }
+
+  async #plan(ref: ContentRef, scope: string, blobs: readonly { digest: Digest; size: number }[]): Promise<void> {
+    const { swarm, directory, access, log, knownPeers } = this.#deps
+    try {
+      const origin = directory.connected && (await access.granted(ref))
+      swarm.planned(await directory.plan({ scope, blobs, origin, want: true }, { signal: this.#stop.signal }))
+    } catch (error) {
+      if (this.#stop.signal.aborted) return
+      log.debug({ error: describeError(error) }, 'no plan; this host goes by owner order')
+      swarm.introduce(knownPeers())
+      swarm.planFailed(blobs.map(({ digest }) => digest))
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.#stop.abort(new Error('the agent is stopping'))
+  }
+}
+
+function indexIn(image: Image, digest: Digest): number {
+  return image.layers.findIndex((layer) => layer.digest === digest)
+}

@@ -1,0 +1,92 @@
+import { isLayerswarmError } from '@layerswarm/core/errors.ts'
+import { pieceAt } from '@layerswarm/core/piece-layout.ts'
+import type { Abortable, BlobReader, ByteRange, OpenContent, SourceCounts } from '../ports.ts'
+import type { Transfer } from './transfer.ts'
+
+/** A complete blob of the store. */
+export class StoredContent implements OpenContent {
+  readonly size: number
+  readonly #reader: BlobReader
+  readonly #counts: SourceCounts
+
+  constructor(reader: BlobReader, counts?: SourceCounts) {
+    this.#reader = reader
+    this.size = reader.layout.size
+    this.#counts = counts ?? { local: this.size, peer: 0, registry: 0 }
+  }
+
+  counts(): SourceCounts {
+    return this.#counts
+  }
+
+  read(range: ByteRange, options?: Abortable): AsyncIterable<Uint8Array> {
+    return this.#reader.read(range, options)
+  }
+
+  [Symbol.asyncDispose](): PromiseLike<void> {
+    return this.#reader[Symbol.asyncDispose]()
+  }
+}
+
+interface TransferContentParts {
+  readonly reader: BlobReader
+  readonly transfer: Pick<Transfer, 'counts' | 'has'>
+  /** Tells the scheduler which piece this reader needs next. */
+  readonly waiting: (piece: number, waiting: boolean) => void
+  readonly passThrough: () => OpenContent
+  readonly closed: () => void
+}
+
+/** A blob that is still arriving: read in order from the store as its pieces land. */
+export class TransferContent implements OpenContent {
+  readonly size: number
+  readonly #parts: TransferContentParts
+  #passing: OpenContent | undefined
+  #closed = false
+
+  constructor(parts: TransferContentParts) {
+    this.#parts = parts
+    this.size = parts.reader.layout.size
+  }
+
+  counts(): SourceCounts {
+    return this.#passing?.counts() ?? this.#parts.transfer.counts
+  }
+
+  async *read(range: ByteRange, options: Abortable = {}): AsyncIterable<Uint8Array> {
+    const progress = { offset: range.start }
+    try {
+      yield* this.#fromStore(range, options, progress)
+    } catch (error) {
+      if (!isLayerswarmError(error, 'STORE_FULL', 'STORE_FAILED') || options.signal?.aborted === true) throw error
+      this.#passing = this.#parts.passThrough()
+      yield* this.#passing.read({ start: progress.offset, end: range.end }, options)
+    }
+  }
+
+  async *#fromStore(range: ByteRange, options: Abortable, progress: { offset: number }): AsyncIterable<Uint8Array> {
+    const { reader, transfer, waiting } = this.#parts
+    const chunks = reader.read(range, options)[Symbol.asyncIterator]()
+    try {
+      while (progress.offset < range.end) {
+        const piece = pieceAt(reader.layout, progress.offset)
+        const waits = !reader.complete && !transfer.has(piece)
+        if (waits) waiting(piece, true)
+        const next = await chunks.next().finally(() => waits && waiting(piece, false))
+        if (next.done === true) return
+        progress.offset += next.value.byteLength
+        yield next.value
+      }
+      await chunks.next()
+    } finally {
+      await chunks.return?.()
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
+    this.#parts.closed()
+    await this.#parts.reader[Symbol.asyncDispose]()
+  }
+}
