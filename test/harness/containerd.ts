@@ -1,6 +1,7 @@
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { CommandOptions, CommandResult } from './command.ts'
+import { treeDigest, verifyBlobs } from './content.ts'
 import type { Host } from './network.ts'
 import { type RunningProcess, waitUntil } from './process.ts'
 
@@ -29,7 +30,11 @@ export class Containerd {
       write(join(hostsDir, '_default'), 'hosts.toml', `[host."${options.mirror}"]\n  capabilities = ["pull", "resolve"]\n`)
     }
     for (const registry of options.insecure ?? []) {
-      write(join(hostsDir, registry), 'hosts.toml', `server = "http://${registry}"\n`)
+      write(
+        join(hostsDir, registry),
+        'hosts.toml',
+        `server = "http://${registry}"\n[host."http://${registry}"]\n  capabilities = ["pull", "resolve"]\n`
+      )
     }
     write(dir, 'config.toml', configuration(dir))
     const process = host.start(options.name ?? 'containerd', 'containerd', ['--config', join(dir, 'config.toml')])
@@ -57,22 +62,31 @@ export class Containerd {
     await this.ctr(['content', 'fetch', '--hosts-dir', this.hostsDir, reference], options)
   }
 
-  /** Removes every image and waits until its content is gone too, so that the next pull starts cold. */
+  /** Removes every image, of CRI too, and waits until its content is gone, so that the next pull starts cold. */
   async clear(): Promise<void> {
-    const images = (await this.ctr(['images', 'ls', '--quiet'])).split('\n').filter(Boolean)
-    if (images.length > 0) await this.ctr(['images', 'rm', '--sync', ...images])
-    if (!(await waitUntil(async () => (await this.ctr(['content', 'ls', '--quiet'])).trim() === '', 10_000))) {
+    for (const namespace of ['default', 'k8s.io']) {
+      const list = await this.ctr(['--namespace', namespace, 'images', 'ls', '--quiet'])
+      const images = list.split('\n').filter(Boolean)
+      if (images.length > 0) await this.ctr(['--namespace', namespace, 'images', 'rm', '--sync', ...images])
+    }
+    const isEmpty = (dir: string) => !existsSync(dir) || readdirSync(dir).length === 0
+    if (!(await waitUntil(() => isEmpty(this.#blobs) && isEmpty(this.#snapshots), 20_000))) {
       throw new Error('The content of removed images is still there.')
     }
   }
 
-  /** The folder that holds every blob by its digest. */
-  get blobs(): string {
+  /** What the images came to on disk: the digests of all blobs, each checked, and of the trees that they unpacked to. */
+  async content(): Promise<{ blobs: readonly string[]; trees: readonly string[] }> {
+    const snapshots = existsSync(this.#snapshots) ? readdirSync(this.#snapshots) : []
+    const trees = await Promise.all(snapshots.map((snapshot) => treeDigest(join(this.#snapshots, snapshot))))
+    return { blobs: await verifyBlobs(this.#blobs), trees: trees.sort() }
+  }
+
+  get #blobs(): string {
     return join(this.root, 'io.containerd.content.v1.content/blobs/sha256')
   }
 
-  /** The folder that holds the unpacked layers. */
-  get snapshots(): string {
+  get #snapshots(): string {
     return join(this.root, 'io.containerd.snapshotter.v1.native/snapshots')
   }
 }

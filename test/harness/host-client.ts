@@ -1,7 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
-import type { HostReply, HttpRequest, HttpResult, TcpResult } from './host-protocol.ts'
+import type { HostReply, HttpRequest, HttpResult, PublishRequest, TcpResult } from './host-protocol.ts'
+import type { PublishedImage } from './published-image.ts'
 
 const WORKER = fileURLToPath(new URL('./host-worker.ts', import.meta.url))
 const DEFAULT_TIMEOUT_MS = 120_000
@@ -9,7 +10,6 @@ const DEFAULT_TIMEOUT_MS = 120_000
 export interface HttpOptions {
   readonly method?: string
   readonly headers?: Readonly<Record<string, string>>
-  readonly bodyFile?: string
   readonly keep?: 'text' | 'digest'
   readonly pauseAt?: number
   readonly timeoutMs?: number
@@ -27,8 +27,10 @@ export interface Transfer extends Promise<HttpResult> {
   abort(): void
 }
 
+type Result = HttpResult & TcpResult & PublishedImage
+
 interface Waiting {
-  readonly resolve: (result: HttpResult & TcpResult) => void
+  readonly resolve: (result: Result) => void
   readonly reject: (error: Error) => void
   readonly progress: (bytes: number) => void
 }
@@ -62,7 +64,6 @@ export class HostClient {
       method: options.method ?? 'GET',
       headers: options.headers ?? {},
       keep: options.keep ?? 'text',
-      ...(options.bodyFile === undefined ? {} : { bodyFile: options.bodyFile }),
       ...(options.pauseAt === undefined ? {} : { pauseAt: options.pauseAt })
     }
     return this.#transfer(order, options)
@@ -79,6 +80,11 @@ export class HostClient {
   tcp(host: string, port: number, bytes: Uint8Array, closeAfterMs = 3_000): Promise<TcpResult> {
     const send = Buffer.from(bytes).toString('base64')
     return this.#send({ kind: 'tcp', host, port, send, closeAfterMs }, { timeoutMs: closeAfterMs + 10_000 }).promise
+  }
+
+  /** Builds an image on the host and uploads it to a registry that the host can reach. */
+  publish(order: Omit<PublishRequest, 'kind'>): Promise<PublishedImage> {
+    return this.#send({ kind: 'publish', ...order }, {}).promise
   }
 
   async close(): Promise<void> {
@@ -110,11 +116,11 @@ export class HostClient {
     return Object.assign(promise, { reached, resume: tell('resume'), abort: tell('abort') })
   }
 
-  #send(order: object, options: Pick<HttpOptions, 'timeoutMs' | 'onProgress'>): { id: number; promise: Promise<HttpResult & TcpResult> } {
+  #send(order: object, options: Pick<HttpOptions, 'timeoutMs' | 'onProgress'>): { id: number; promise: Promise<Result> } {
     this.#lastId += 1
     const id = this.#lastId
     const timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS
-    const { promise, resolve, reject } = Promise.withResolvers<HttpResult & TcpResult>()
+    const { promise, resolve, reject } = Promise.withResolvers<Result>()
     const timer = setTimeout(() => {
       this.#child.send({ kind: 'abort', id })
       reject(new Error(`No answer within ${timeoutMs} ms: ${JSON.stringify(order)}`))
@@ -134,7 +140,7 @@ export class HostClient {
     }
     this.#waiting.delete(reply.id)
     if (reply.type === 'error') waiting?.reject(new Error(`${reply.message} (after ${reply.bytes} bytes)`))
-    else waiting?.resolve(reply.result as HttpResult & TcpResult)
+    else waiting?.resolve(reply.result as Result)
   }
 
   #failAll(error: Error): void {

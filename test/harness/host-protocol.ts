@@ -1,3 +1,6 @@
+import type { ImageSpec } from '@layerswarm/testkit/oci-image.ts'
+import type { PublishedImage } from './published-image.ts'
+
 /** What the harness and its client process on a host say to each other, over Node's IPC channel. */
 
 export interface HttpRequest {
@@ -8,8 +11,6 @@ export interface HttpRequest {
   /** Sent as it is: nothing in it is normalised. */
   readonly path: string
   readonly headers: Readonly<Record<string, string>>
-  /** The file whose bytes are the request's body. */
-  readonly bodyFile?: string
   /** Small bodies come back as text; large ones are hashed and counted where they arrive. */
   readonly keep: 'text' | 'digest'
   /** Read no further than this many bytes until told to go on; tests hold a client in the middle so. */
@@ -24,6 +25,17 @@ export interface TcpRequest {
   readonly send: string
   /** Close from our side after this long without the other side doing so. */
   readonly closeAfterMs: number
+}
+
+/** Build an image and upload it to the registry on this host. */
+export interface PublishRequest {
+  readonly kind: 'publish'
+  readonly spec: ImageSpec
+  /** Where its layers are built. */
+  readonly dir: string
+  readonly registryUrl: string
+  readonly repository: string
+  readonly tag: string
 }
 
 export interface HttpResult {
@@ -46,6 +58,7 @@ export interface TcpResult {
 export type HostCommand =
   | (HttpRequest & { readonly id: number })
   | (TcpRequest & { readonly id: number })
+  | (PublishRequest & { readonly id: number })
   | { readonly kind: 'resume'; readonly id: number }
   | { readonly kind: 'abort'; readonly id: number }
 
@@ -53,4 +66,5 @@ export type HostReply =
   | { readonly id: number; readonly type: 'progress'; readonly bytes: number }
   | { readonly id: number; readonly type: 'http'; readonly result: HttpResult }
   | { readonly id: number; readonly type: 'tcp'; readonly result: TcpResult }
+  | { readonly id: number; readonly type: 'publish'; readonly result: PublishedImage }
   | { readonly id: number; readonly type: 'error'; readonly message: string; readonly bytes: number }

@@ -1,10 +1,11 @@
 /** The client process of a host: runs in its network namespace and does what it is told over IPC. */
 import { createHash } from 'node:crypto'
-import { createReadStream, statSync } from 'node:fs'
 import http from 'node:http'
 import net from 'node:net'
-import { pipeline } from 'node:stream/promises'
-import type { HostCommand, HostReply, HttpRequest, HttpResult, TcpRequest, TcpResult } from './host-protocol.ts'
+import { buildImage } from '@layerswarm/testkit/oci-image.ts'
+import { pushImage } from '@layerswarm/testkit/push-image.ts'
+import type { HostCommand, HostReply, HttpRequest, HttpResult, PublishRequest, TcpRequest, TcpResult } from './host-protocol.ts'
+import { describeImage, type PublishedImage } from './published-image.ts'
 
 const PROGRESS_BYTES = 256 * 1024
 
@@ -26,11 +27,13 @@ process.on('message', (message: HostCommand) => {
       return void answer(message.id, async (progress) => ({ type: 'http', result: await doHttp(message.id, message, progress) }))
     case 'tcp':
       return void answer(message.id, async () => ({ type: 'tcp', result: await doTcp(message) }))
+    case 'publish':
+      return void answer(message.id, async () => ({ type: 'publish', result: await publish(message) }))
   }
 })
 process.on('disconnect', () => process.exit(0))
 
-type Result = { type: 'http'; result: HttpResult } | { type: 'tcp'; result: TcpResult }
+type Result = { type: 'http'; result: HttpResult } | { type: 'tcp'; result: TcpResult } | { type: 'publish'; result: PublishedImage }
 
 async function answer(id: number, work: (progress: (bytes: number) => void) => Promise<Result>): Promise<void> {
   let bytes = 0
@@ -53,10 +56,8 @@ function send(reply: HostReply): void {
 
 async function doHttp(id: number, order: HttpRequest, progress: (bytes: number) => void): Promise<HttpResult> {
   const began = performance.now()
-  const headers: Record<string, string> = { ...order.headers }
-  if (order.bodyFile !== undefined) headers['content-length'] = String(statSync(order.bodyFile).size)
-  const request = http.request({ host: order.host, port: order.port, method: order.method, path: order.path, headers, agent })
-  const response = await exchange(request, order.bodyFile, id)
+  const { host, port, method, path, headers } = order
+  const response = await exchange(http.request({ host, port, method, path, headers, agent }), id)
   const firstByteMs = performance.now() - began
   running.set(id, { resume: () => response.resume(), abort: () => response.destroy() })
   const hash = createHash('sha256')
@@ -94,15 +95,13 @@ async function doHttp(id: number, order: HttpRequest, progress: (bytes: number) 
   }
 }
 
-async function exchange(request: http.ClientRequest, bodyFile: string | undefined, id: number): Promise<http.IncomingMessage> {
+function exchange(request: http.ClientRequest, id: number): Promise<http.IncomingMessage> {
   running.set(id, { resume: () => {}, abort: () => request.destroy(new Error('aborted')) })
-  const response = new Promise<http.IncomingMessage>((resolve, reject) => {
+  return new Promise((resolve, reject) => {
     request.on('response', resolve)
     request.on('error', reject)
+    request.end()
   })
-  if (bodyFile === undefined) request.end()
-  else await Promise.all([pipeline(createReadStream(bodyFile, { highWaterMark: 1024 * 1024 }), request), response])
-  return response
 }
 
 function flatten(headers: http.IncomingHttpHeaders): Record<string, string> {
@@ -123,4 +122,10 @@ function doTcp(order: TcpRequest): Promise<TcpResult> {
     socket.on('end', () => finish('them'))
     socket.on('error', (error: NodeJS.ErrnoException) => (error.code === 'ECONNREFUSED' ? reject(error) : finish('them')))
   })
+}
+
+async function publish(order: PublishRequest): Promise<PublishedImage> {
+  const image = await buildImage(order.spec, order.dir)
+  await pushImage(image, order.registryUrl, order.repository, order.tag)
+  return describeImage(image)
 }

@@ -1,9 +1,9 @@
 import { mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import type { Image } from './images.ts'
 import type { Host } from './network.ts'
 import type { RunningProcess } from './process.ts'
+import type { PublishedImage } from './published-image.ts'
 
 const LAUNCHER = fileURLToPath(new URL('../../packages/cli/bin/layerswarm.js', import.meta.url))
 /** No configuration file of the machine may have a say in a test. */
@@ -141,9 +141,9 @@ export class Agent {
    * Pulls a whole image through the mirror: manifests, then config and layers at once, three at a time as
    * clients do. Checks every digest.
    */
-  async pull(registry: string, repository: string, reference: string, image: Image): Promise<void> {
-    await this.expect(registry, `${repository}/manifests/${reference}`, image.top.digest)
-    if (image.manifest !== image.top) {
+  async pull(registry: string, repository: string, reference: string, image: PublishedImage): Promise<void> {
+    await this.expect(registry, `${repository}/manifests/${reference}`, image.root.digest)
+    if (image.manifest.digest !== image.root.digest) {
       await this.expect(registry, `${repository}/manifests/${image.manifest.digest}`, image.manifest.digest)
     }
     await Promise.all(

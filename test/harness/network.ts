@@ -106,9 +106,10 @@ export class Host implements AsyncDisposable {
   }
 
   /** Runs a program on this host that must succeed; returns what it printed. */
-  run(program: string, args: readonly string[], options: CommandOptions = {}): Promise<string> {
-    const [enter = '', ...enterArgs] = this.#enter(program)
-    return command(enter, [...enterArgs, ...args], options)
+  async run(program: string, args: readonly string[], options: CommandOptions = {}): Promise<string> {
+    const result = await this.tryRun(program, args, options)
+    if (result.code === 0) return result.stdout
+    throw new Error(`${this.name}: ${program} ${args.join(' ')} ended with ${result.code}:\n${result.stdout}\n${result.stderr}`)
   }
 
   /** Runs a program on this host that may fail. */

@@ -24,9 +24,9 @@ export class Podman {
   readonly #root: string
   readonly #env: Record<string, string>
 
-  constructor(host: Host, name: string, registriesFile?: string) {
+  constructor(host: Host, registriesFile?: string) {
     this.host = host
-    this.#root = join(host.dir, name)
+    this.#root = join(host.dir, 'p')
     mkdirSync(this.#root)
     this.#env = registriesFile === undefined ? {} : { CONTAINERS_REGISTRIES_CONF: registriesFile }
   }
@@ -46,7 +46,7 @@ export class Podman {
   }
 
   #podman(args: readonly string[]): Promise<string> {
-    const storage = ['--root', join(this.#root, 'root'), '--runroot', join(this.#root, 'run'), '--storage-driver', 'vfs']
+    const storage = ['--root', join(this.#root, 'data'), '--runroot', join(this.#root, 'r'), '--storage-driver', 'vfs']
     return this.host.run('podman', [...storage, ...args], { env: this.#env })
   }
 }

@@ -1,10 +1,11 @@
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
 /** Everything a run leaves on the machine carries this prefix and its owner, so that a later run can remove it. */
 const PREFIX = 'lsw'
+/** Whatever TMPDIR says: a Unix socket's path has 108 bytes at most, and podman takes no run folder beyond 50. */
+const PARENT = '/tmp'
 const NETNS_DIR = '/run/netns'
 
 /** The pid and its start time: a pid alone may belong to another process by the time somebody looks. */
@@ -20,12 +21,9 @@ export function uniqueName(): string {
   return `${owner()}-${created}`
 }
 
-/**
- * A temporary folder that is removed on dispose, or by the next run if this one dies. Its path is short,
- * because the sockets inside must fit into the 108 bytes of a Unix socket address.
- */
+/** A temporary folder that is removed on dispose, or by the next run if this one dies. */
 export function temporaryFolder(): Disposable & { readonly path: string } {
-  const path = mkdtempSync(join(tmpdir(), `${uniqueName()}-`))
+  const path = mkdtempSync(join(PARENT, `${uniqueName()}-`))
   return { path, [Symbol.dispose]: () => removeFolder(path) }
 }
 
@@ -36,8 +34,8 @@ export function removeLeftovers(): void {
     for (const pid of pidsInNamespace(name)) kill(pid)
     execFileSync('ip', ['netns', 'del', name])
   }
-  for (const name of readdirSync(tmpdir())) {
-    if (isOrphan(name)) removeFolder(join(tmpdir(), name))
+  for (const name of readdirSync(PARENT)) {
+    if (isOrphan(name)) removeFolder(join(PARENT, name))
   }
 }
 
