@@ -1,7 +1,7 @@
 /** Every seam inside the agent. Folders import this file, core and themselves; only agent.ts knows who implements what. */
 import type { Claim, Lease } from '@layerswarm/core/claims.ts'
 import type { Digest } from '@layerswarm/core/digest.ts'
-import type { Descriptor } from '@layerswarm/core/image/manifest.ts'
+import type { Descriptor, Manifest, Platform } from '@layerswarm/core/image/manifest.ts'
 import type { PieceLayout, PieceRun } from '@layerswarm/core/piece-layout.ts'
 import type { PieceSet } from '@layerswarm/core/piece-set.ts'
 import type { Gateway, Holding, PeerAddress, PieceMap, PlannedBlob } from '@layerswarm/core/wire/directory-protocol.ts'
@@ -327,4 +327,90 @@ export interface ContentService {
   expect(scope: string, layers: readonly Descriptor[]): void
   /** Content that the fleet knows under this scope although this host does not: its size and type. */
   lookup(scope: string, digest: Digest, options?: Abortable): Promise<{ size: number; mediaType?: string } | undefined>
+}
+
+// --- images --------------------------------------------------------------------------------------------------------
+
+/** Who said what: this host's records, the fleet, or the registry. */
+export type Origin = 'local' | 'peer' | 'registry'
+
+/** Content that may be served under the repository it was asked for. */
+export interface FoundContent {
+  readonly ref: ContentRef
+  readonly descriptor: Descriptor
+  readonly origin: Origin
+}
+
+export interface ResolvedTag {
+  readonly descriptor: Descriptor
+  /** Set when the registry could not be asked: this is what the tag pointed to at that time (ms since the epoch). */
+  readonly staleSince?: number
+  readonly origin: Origin
+}
+
+export interface ImageManifest {
+  readonly descriptor: Descriptor
+  /** Exactly as stored: they hash to the digest. */
+  readonly bytes: Uint8Array
+  readonly manifest: Manifest
+  readonly counts: SourceCounts
+}
+
+/** One blob of a pull, as it moves. */
+export interface PullProgress {
+  readonly digest: Digest
+  readonly size: number
+  readonly counts: SourceCounts
+  readonly done: boolean
+}
+
+export interface PullOptions extends Abortable {
+  /** Layers of these platforms are fetched (default this host's); manifests of all. */
+  readonly platforms?: readonly Platform[] | 'all'
+  readonly onProgress?: (progress: PullProgress) => void
+}
+
+export interface PullSummary {
+  /** The reference with its defaults filled in. */
+  readonly image: string
+  readonly digest: Digest
+  readonly manifests: number
+  /** Configurations and layers. */
+  readonly blobs: number
+  /** Layers that may only be had from elsewhere (foreign, non-distributable): left out. */
+  readonly skipped: number
+  /** Bytes of all manifests and blobs, each once. */
+  readonly bytes: number
+  readonly counts: SourceCounts
+  /** The registry could not be asked for the tag. */
+  readonly stale: boolean
+  readonly seconds: number
+}
+
+/** Images by name: tags, manifests, and which repository may see which content. */
+export interface ImageService {
+  /**
+   * What a tag points to, by the registry's word of at most 30 s ago.
+   * @throws {LayerswarmError} MANIFEST_UNKNOWN, REGISTRY_…
+   */
+  resolve(ref: TagRef, options?: Abortable): Promise<ResolvedTag>
+  /**
+   * Size and type of content, provided its repository has it. Nothing is fetched.
+   * @throws {LayerswarmError} BLOB_UNKNOWN, MANIFEST_UNKNOWN, REGISTRY_…
+   */
+  find(ref: ContentRef, options?: Abortable): Promise<FoundContent>
+  /**
+   * A verified manifest. Its children may be asked for in its repository from then on.
+   * @throws {LayerswarmError} MANIFEST_INVALID, and as {@link find} and {@link ContentService.open}
+   */
+  manifest(found: FoundContent, options?: Abortable): Promise<ImageManifest>
+  /** A manifest is given to a client: it will want what it names. */
+  served(ref: ContentRef, manifest: Manifest): void
+  /** @throws as {@link ContentService.open} */
+  blob(found: FoundContent, options?: Abortable): Promise<OpenContent>
+  /**
+   * Fetches an image into the store.
+   * @throws {LayerswarmError} REFERENCE_INVALID, PLATFORM_UNKNOWN, REGISTRY_NOT_ALLOWED, and as the others here
+   */
+  pull(reference: string, options?: PullOptions): Promise<PullSummary>
 }

@@ -30,6 +30,11 @@ export const ERRORS = {
   NAME_INVALID: { text: 'not a valid repository name', remedy: 'use lower-case path components, as in library/nginx', blame: 'caller' },
   TAG_INVALID: { text: 'not a valid tag', remedy: 'use up to 128 letters, digits, dots, dashes and underscores', blame: 'caller' },
   REFERENCE_INVALID: { text: 'not a valid image reference', remedy: 'write [registry/]repository[:tag][@digest]', blame: 'caller' },
+  PLATFORM_UNKNOWN: {
+    text: 'no such platform',
+    remedy: 'use os/architecture[/variant], one that the image is made for',
+    blame: 'caller'
+  },
   NAMESPACE_INVALID: {
     text: 'the ns parameter is empty or given more than once',
     remedy: 'send one ns parameter that names the registry',
@@ -41,6 +46,9 @@ export const ERRORS = {
     blame: 'caller'
   },
   METHOD_UNSUPPORTED: { text: 'the mirror serves pulls only', remedy: 'push to the registry itself', blame: 'caller' },
+  PATH_UNKNOWN: { text: 'there is nothing at this path', remedy: 'use the paths under /v2/', blame: 'caller' },
+  HEADERS_INVALID: { text: 'the request is not valid HTTP', remedy: 'check the client and what stands between', blame: 'caller' },
+  HEADERS_TOO_LARGE: { text: 'the request has too large headers', remedy: 'send fewer or shorter headers', blame: 'caller' },
   BLOB_UNKNOWN: { text: 'blob unknown to this repository', remedy: 'check the digest and the repository', blame: 'caller' },
   MANIFEST_UNKNOWN: { text: 'manifest unknown', remedy: 'check the repository and the tag or digest', blame: 'caller' },
   MANIFEST_INVALID: {
@@ -77,20 +85,29 @@ export const ERRORS = {
   },
   CLUSTER_KEY_INVALID: {
     text: 'the cluster key file is not usable',
-    remedy: 'make one with: layerswarm cluster-key new > FILE, and give every host the same file',
+    remedy: 'make one with: layerswarm cluster-key new --out FILE, and give every host the same file',
     blame: 'local'
   },
   CLUSTER_KEY_NEEDED: {
     text: 'listening beyond loopback needs a cluster key',
-    remedy: 'make one with: layerswarm cluster-key new > FILE, give every host the same file and start with --cluster-key FILE',
+    remedy: 'make one with: layerswarm cluster-key new --out FILE, give every host the same file and start with --cluster-key FILE',
     blame: 'local'
+  },
+  KEY_NOT_WRITTEN: {
+    text: 'the key was not written',
+    remedy: 'name a file that does not exist yet, in a folder that you may write to',
+    blame: 'caller'
   },
   IDENTITY_INVALID: {
     text: "this host's identity key is not usable",
     remedy: 'restore the file, or remove it to get a new identity',
     blame: 'local'
   },
-  CONFIG_INVALID: { text: 'the configuration is not valid', remedy: 'see layerswarm config check', blame: 'caller' },
+  CONFIG_INVALID: {
+    text: 'the configuration is not valid',
+    remedy: 'correct what is named; check again with: layerswarm config check',
+    blame: 'caller'
+  },
   LISTEN_FAILED: {
     text: 'cannot listen on the address',
     remedy: 'stop the program that uses the port, or choose another address',

@@ -15,6 +15,9 @@ export const MEDIA_TYPES = {
   dockerSchema1Signed: 'application/vnd.docker.distribution.manifest.v1+prettyjws'
 } as const
 
+/** Bytes of which nothing is known: the type of every blob, and of a manifest whose type is yet to be read from it. */
+export const OCTETS = 'application/octet-stream'
+
 export interface Platform {
   readonly os: string
   readonly architecture: string

@@ -1,0 +1,154 @@
+import type { Clock } from '@layerswarm/core/clock.ts'
+import { LayerswarmError } from '@layerswarm/core/errors.ts'
+import type { Descriptor, Platform } from '@layerswarm/core/image/manifest.ts'
+import { hostPlatform } from '@layerswarm/core/image/platform.ts'
+import { formatReference, type ImageReference, parseReference } from '@layerswarm/core/image/reference.ts'
+import type { Logger } from '@layerswarm/core/log.ts'
+import type {
+  Abortable,
+  FoundContent,
+  ImageManifest,
+  ImageService,
+  OpenContent,
+  PullOptions,
+  PullSummary,
+  RegistryClient,
+  SourceCounts
+} from '../ports.ts'
+import { readWhole } from './manifests.ts'
+import { type Leaf, selectLeaves, walkImage } from './walk.ts'
+
+/** As many as container tools fetch at a time: more share the same link. */
+const CONCURRENT_BLOBS = 4
+/** Often enough for a progress bar. */
+const PROGRESS_MS = 250
+/** Layers that the registry need not have, and that may not be spread without being asked. */
+const FOREIGN = /\.(?:foreign|nondistributable)\./
+const NOTHING: SourceCounts = { local: 0, peer: 0, registry: 0 }
+
+export interface PullDeps {
+  readonly images: Pick<ImageService, 'resolve' | 'find' | 'manifest' | 'served' | 'blob'>
+  readonly registry: Pick<RegistryClient, 'allows'>
+  readonly clock: Clock
+  readonly log: Logger
+}
+
+/** See {@link ImageService.pull}. */
+export async function pullImage(deps: PullDeps, reference: string, options: PullOptions): Promise<PullSummary> {
+  const { clock, registry, log } = deps
+  const started = clock.now()
+  const image = parseReference(reference)
+  if (!registry.allows(image.registry)) throw new LayerswarmError('REGISTRY_NOT_ALLOWED', { detail: image.registry })
+  const stop = new AbortController()
+  const signal = options.signal === undefined ? stop.signal : AbortSignal.any([options.signal, stop.signal])
+  const { root, stale } = await findRoot(deps, image, signal)
+  const top = await deps.images.manifest(root, { signal })
+  const walked = await walkImage(top, (named) => manifestOf(deps, image, named, signal))
+  const chosen = await selectLeaves(walked, options.platforms ?? [hostPlatform()], (leaf) => platformFromConfig(deps, image, leaf, signal))
+  const all = chosen.flatMap(({ manifest }) => [...(manifest.config === undefined ? [] : [manifest.config]), ...manifest.layers])
+  const unique = [...new Map(all.map((blob) => [blob.digest, blob])).values()]
+  const blobs = unique.filter((blob) => !FOREIGN.test(blob.mediaType))
+  for (const { named, manifest } of chosen) {
+    deps.images.served({ ...image, digest: named.digest, kind: 'manifest' }, manifest)
+  }
+  const moved = await eachOf(blobs, CONCURRENT_BLOBS, stop, (blob) => pullBlob(deps, image, blob, { ...options, signal }))
+  const summary: PullSummary = {
+    image: formatReference(image),
+    digest: top.descriptor.digest,
+    manifests: walked.manifests.length,
+    blobs: blobs.length,
+    skipped: unique.length - blobs.length,
+    bytes: sum([...walked.manifests.map(({ descriptor }) => descriptor.size), ...blobs.map(({ size }) => size)]),
+    counts: add([...walked.manifests.map(({ counts }) => counts), ...moved]),
+    stale,
+    seconds: (clock.now() - started) / 1000
+  }
+  log.info(summary, 'pulled')
+  return summary
+}
+
+async function findRoot(deps: PullDeps, image: ImageReference, signal: AbortSignal): Promise<{ root: FoundContent; stale: boolean }> {
+  if (image.digest !== undefined) {
+    return { root: await deps.images.find({ ...image, digest: image.digest, kind: 'manifest' }, { signal }), stale: false }
+  }
+  const { descriptor, origin, staleSince } = await deps.images.resolve({ ...image, tag: image.tag ?? '' }, { signal })
+  return { root: { ref: { ...image, digest: descriptor.digest, kind: 'manifest' }, descriptor, origin }, stale: staleSince !== undefined }
+}
+
+async function manifestOf(deps: PullDeps, image: ImageReference, named: Descriptor, signal: AbortSignal): Promise<ImageManifest> {
+  const found = await deps.images.find({ ...image, digest: named.digest, kind: 'manifest' }, { signal })
+  return await deps.images.manifest(found, { signal })
+}
+
+async function platformFromConfig(deps: PullDeps, image: ImageReference, leaf: Leaf, signal: AbortSignal): Promise<Platform | undefined> {
+  const { config } = leaf.manifest
+  if (config === undefined) return undefined
+  const found = await deps.images.find({ ...image, digest: config.digest, kind: 'blob' }, { signal })
+  await using open = await deps.images.blob(found, { signal })
+  try {
+    const { os, architecture, variant } = JSON.parse(new TextDecoder().decode(await readWhole(open, { signal }))) ?? {}
+    return typeof os === 'string' && typeof architecture === 'string' ? { os, architecture, variant } : undefined
+  } catch (error) {
+    // An artifact's configuration is of any type: it then has no platform.
+    if (error instanceof SyntaxError) return undefined
+    throw error
+  }
+}
+
+async function pullBlob(deps: PullDeps, image: ImageReference, blob: Descriptor, options: PullOptions): Promise<SourceCounts> {
+  const found = await deps.images.find({ ...image, digest: blob.digest, kind: 'blob' }, options)
+  await using open = await deps.images.blob(found, options)
+  const report = (done: boolean) => options.onProgress?.({ digest: blob.digest, size: open.size, counts: open.counts(), done })
+  const landed = new AbortController()
+  const reporting = reportWhile(deps.clock, landed.signal, () => report(false))
+  try {
+    await untilProven(open, options)
+  } finally {
+    landed.abort()
+    await reporting
+  }
+  report(true)
+  return open.counts()
+}
+
+/** The last byte is given out only when the whole is proven, so nothing else needs to be read back. */
+async function untilProven(open: OpenContent, options: Abortable): Promise<void> {
+  if (open.size === 0) return
+  for await (const _last of open.read({ start: open.size - 1, end: open.size }, options));
+}
+
+async function reportWhile(clock: Clock, signal: AbortSignal, report: () => void): Promise<void> {
+  while (!signal.aborted) {
+    report()
+    await clock.sleep(PROGRESS_MS, { signal }).catch(() => undefined)
+  }
+}
+
+/** Maps with at most `limit` at a time. The first failure stops the others, which have ended when it is thrown. */
+async function eachOf<T, R>(items: readonly T[], limit: number, stop: AbortController, work: (item: T) => Promise<R>): Promise<R[]> {
+  const results: R[] = []
+  const queue = items.values()
+  const lane = async () => {
+    for (const item of queue) {
+      stop.signal.throwIfAborted()
+      results.push(await work(item))
+    }
+  }
+  const lanes = Array.from({ length: limit }, async () => {
+    await lane().catch((error: unknown) => stop.abort(error))
+  })
+  await Promise.all(lanes)
+  stop.signal.throwIfAborted()
+  return results
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((total, value) => total + value, 0)
+}
+
+function add(all: readonly SourceCounts[]): SourceCounts {
+  return all.reduce(
+    (total, one) => ({ local: total.local + one.local, peer: total.peer + one.peer, registry: total.registry + one.registry }),
+    NOTHING
+  )
+}
