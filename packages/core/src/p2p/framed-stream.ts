@@ -50,8 +50,9 @@ export class FramedStream {
     this.#maxUnsent = options.maxUnsent ?? DEFAULT_MAX_UNSENT
     this.#reader = new FrameReader({
       maxBytes: options.maxMessage,
-      onMessage: (body) => this.#handlers?.onMessage(body),
-      onPayload: (chunk) => this.#handlers?.onPayload?.(chunk)
+      // A handler may end the stream; what the same chunk brought after that is nobody's.
+      onMessage: (body) => this.#ended || this.#handlers?.onMessage(body),
+      onPayload: (chunk) => this.#ended || this.#handlers?.onPayload?.(chunk)
     })
     stream.addEventListener('close', (event) => this.#onClosed(event.error))
   }

@@ -20,7 +20,7 @@ const DEFAULT_MAX_CONNECTIONS = 256
 const MAX_PENDING = 128
 /** New connections a second from one address. Many agents may share one, behind NAT or on one machine. */
 const MAX_NEW_PER_SECOND = 128
-/** A socket that has not proven who it is by then is closed, ms. An honest one takes milliseconds. */
+/** An honest handshake takes milliseconds; pending ones hold a place. */
 const HANDSHAKE_MS = 5000
 /** One address of a peer, ms; a host may have several of which some lead nowhere. */
 const ADDRESS_MS = 3000
@@ -49,6 +49,10 @@ export interface NodeOptions {
   /** The fleet's secret: only hosts that have the same complete a handshake. */
   readonly clusterKey?: Uint8Array
   readonly maxConnections?: number
+  /** A socket that has not proven who it is by then is closed, ms (default 5000). */
+  readonly handshakeMs?: number
+  /** Silence after which a connection is dead, ms (default 8000); it is asked for a sign of life well before. */
+  readonly deadAfterMs?: number
 }
 
 export interface ProtocolOptions {
@@ -71,28 +75,30 @@ export async function createNode(options: NodeOptions, deps: { readonly log: Log
   const { identity, version, listen, clusterKey, maxConnections = DEFAULT_MAX_CONNECTIONS } = options
   const banned = new Set<string>()
   const denied = (peer: PeerId) => banned.has(peer.toString())
+  // Asked again after the handshake: all who began one at the same time passed the check before it.
+  const full = () => libp2p.getConnections().length >= maxConnections
   const muxer = yamux({
     enableKeepAlive: false,
     streamOptions: { maxStreamWindowSize: WINDOW_BYTES, maxReadBufferLength: READ_BUFFER_BYTES }
   })
-  const libp2p = await createLibp2p({
+  const libp2p: Libp2p = await createLibp2p({
     start: false,
     privateKey: identity.key,
     nodeInfo: { name: 'layerswarm', version, userAgent: `layerswarm/${version}` },
     addresses: { listen: listen === undefined ? [] : [toMultiaddr(listen)] },
     transports: [tcp({ maxConnections: maxConnections + MAX_PENDING })],
     connectionEncrypters: encrypters(clusterKey),
-    streamMuxers: [() => watchLiveness(muxer())],
+    streamMuxers: [() => watchLiveness(muxer(), options.deadAfterMs)],
     connectionGater: {
       denyDialPeer: denied,
-      denyInboundEncryptedConnection: denied,
+      denyInboundEncryptedConnection: (peer) => denied(peer) || full(),
       denyOutboundEncryptedConnection: denied
     },
     connectionManager: {
       maxConnections,
       maxIncomingPendingConnections: MAX_PENDING,
       inboundConnectionThreshold: MAX_NEW_PER_SECOND,
-      inboundUpgradeTimeout: HANDSHAKE_MS,
+      inboundUpgradeTimeout: options.handshakeMs ?? HANDSHAKE_MS,
       addressDialTimeout: ADDRESS_MS,
       dialTimeout: CONNECT_MS,
       inboundStreamProtocolNegotiationTimeout: NEGOTIATION_MS,
@@ -153,6 +159,11 @@ export class P2pNode implements AsyncDisposable {
   addressOf(peer: string): string | undefined {
     const connection = this.#connection(peer)
     return connection && withoutPeer(connection.remoteAddr)
+  }
+
+  /** The id of the protocol that encrypts the connection to a peer. */
+  encryptionOf(peer: string): string | undefined {
+    return this.#connection(peer)?.encryption
   }
 
   /**

@@ -40,7 +40,10 @@ export class FrameReader {
   readonly #maxBytes: number
   readonly #onMessage: (body: Uint8Array) => void
   readonly #onPayload: (chunk: Uint8Array) => void
-  #pending: Uint8Array = new Uint8Array(0)
+  /** The length prefix, then the message body, where either comes in several chunks. */
+  readonly #prefix = new Uint8Array(PREFIX_BYTES)
+  #body: Uint8Array | undefined
+  #filled = 0
   #payloadLeft = 0
 
   constructor(options: { maxBytes: number; onMessage: (body: Uint8Array) => void; onPayload?: (chunk: Uint8Array) => void }) {
@@ -73,21 +76,39 @@ export class FrameReader {
     }
   }
 
+  /** @returns what follows the part of a message that `chunk` begins with */
   #takeFrame(chunk: Uint8Array): Uint8Array {
-    const bytes = this.#pending.byteLength === 0 ? chunk : Buffer.concat([this.#pending, chunk])
-    if (bytes.byteLength < PREFIX_BYTES) {
-      this.#pending = bytes.slice()
-      return new Uint8Array(0)
+    const body = this.#body ?? this.#prefix
+    if (this.#body === undefined && this.#filled === 0 && chunk.byteLength >= PREFIX_BYTES) {
+      const end = PREFIX_BYTES + this.#lengthIn(chunk)
+      if (chunk.byteLength >= end) {
+        this.#onMessage(chunk.subarray(PREFIX_BYTES, end))
+        return chunk.subarray(end)
+      }
     }
+    const part = chunk.subarray(0, body.byteLength - this.#filled)
+    body.set(part, this.#filled)
+    this.#filled += part.byteLength
+    if (this.#filled === body.byteLength) this.#endOf(body)
+    return chunk.subarray(part.byteLength)
+  }
+
+  #endOf(part: Uint8Array): void {
+    this.#filled = 0
+    if (part === this.#prefix) {
+      const length = this.#lengthIn(part)
+      if (length > 0) this.#body = new Uint8Array(length)
+      else this.#onMessage(new Uint8Array(0))
+      return
+    }
+    this.#body = undefined
+    this.#onMessage(part)
+  }
+
+  #lengthIn(bytes: Uint8Array): number {
     const length = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength).getUint32(0)
     if (length > this.#maxBytes)
       throw new LayerswarmError('PEER_PROTOCOL', { detail: `a message of ${length} bytes; at most ${this.#maxBytes} are allowed` })
-    if (bytes.byteLength < PREFIX_BYTES + length) {
-      this.#pending = bytes.slice()
-      return new Uint8Array(0)
-    }
-    this.#pending = new Uint8Array(0)
-    this.#onMessage(bytes.subarray(PREFIX_BYTES, PREFIX_BYTES + length))
-    return bytes.subarray(PREFIX_BYTES + length)
+    return length
   }
 }
