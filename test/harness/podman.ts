@@ -33,7 +33,7 @@ export class Podman {
 
   /** `insecure` allows plain HTTP to the registry itself, for a direct pull. */
   async pull(reference: string, options: { insecure?: boolean } = {}): Promise<void> {
-    await this.#podman(['pull', '--quiet', `--tls-verify=${options.insecure !== true}`, reference])
+    await this.#podman(['pull', '--quiet', ...(options.insecure ? ['--tls-verify=false'] : []), reference])
   }
 
   async inspect(reference: string): Promise<{ id: string; digest: string; layers: readonly string[] }> {

@@ -16,8 +16,17 @@ export async function skopeoCopy(
 ): Promise<Map<string, string>> {
   const dir = join(host.dir, into)
   const mirrors = options.registriesFile === undefined ? [] : ['--registries-conf', options.registriesFile]
-  const copy = ['copy', '--quiet', '--preserve-digests', `--src-tls-verify=${options.insecure !== true}`, ...(options.all ? ['--all'] : [])]
-  await host.run('skopeo', ['--insecure-policy', ...mirrors, ...copy, `docker://${reference}`, `dir:${dir}`])
+  const flags = [...(options.insecure ? ['--src-tls-verify=false'] : []), ...(options.all ? ['--all'] : [])]
+  await host.run('skopeo', [
+    '--insecure-policy',
+    ...mirrors,
+    'copy',
+    '--quiet',
+    '--preserve-digests',
+    ...flags,
+    `docker://${reference}`,
+    `dir:${dir}`
+  ])
   const files = new Map<string, string>()
   for (const name of readdirSync(dir)) files.set(name, await fileDigest(join(dir, name)))
   return files
