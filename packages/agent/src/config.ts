@@ -25,7 +25,7 @@ const agentSpecs = {
   }),
   insecureRegistry: list(registryHost, 'a registry that is reached over plain HTTP; implies --registry'),
   staleTags: option(
-    oneOf('off', 'host'),
+    oneOf(['off', 'host']),
     'when the registry cannot be reached, answer a tag with the last digest that this host knew (host) or fail (off)',
     'host'
   ),

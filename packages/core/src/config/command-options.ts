@@ -2,9 +2,14 @@ import { type Command, Option } from 'commander'
 import type { Flags } from './load.ts'
 import { flagName, type OptionSet, type OptionSpec } from './options.ts'
 
-/** Adds `--config` and an option per entry of the set. Values stay text: `loadConfig` checks them with all others. */
-export function addOptions<C extends object>(command: Command, set: OptionSet<C>): Command {
-  for (const [field, spec] of Object.entries(set.specs)) command.addOption(toOption(field, spec as OptionSpec<unknown>))
+/**
+ * Adds `--config` and an option per entry of the set, or only for those named. Values stay text: `loadConfig` checks
+ * them with all others.
+ */
+export function addOptions<C extends object>(command: Command, set: OptionSet<C>, only?: readonly (keyof C)[]): Command {
+  for (const [field, spec] of Object.entries(set.specs)) {
+    if (only?.includes(field as keyof C) ?? true) command.addOption(toOption(field, spec as OptionSpec<unknown>))
+  }
   const file = `/etc/layerswarm/${set.name}.toml`
   return command.addOption(new Option('--config <FILE>', `TOML file with the same options (default: ${file} if present)`))
 }

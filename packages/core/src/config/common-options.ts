@@ -13,8 +13,8 @@ export const commonOptions = {
       root ? '/var/lib/layerswarm' : join(env.XDG_DATA_HOME || join(home, '.local', 'share'), 'layerswarm')
   }),
   clusterKey: optional(path('FILE'), "the fleet's secret, the same file on every host (make one: layerswarm cluster-key new)"),
-  logLevel: option(oneOf(...LOG_LEVELS), 'least level of what is logged', 'info'),
-  logFormat: derived(oneOf(...LOG_FORMATS), 'how log lines look', {
+  logLevel: option(oneOf(LOG_LEVELS, 'LEVEL'), `least level of what is logged: ${LOG_LEVELS.join(', ')}`, 'info'),
+  logFormat: derived(oneOf(LOG_FORMATS), 'how log lines look', {
     text: 'pretty on a terminal, json elsewhere',
     from: (_, { terminal }) => (terminal ? 'pretty' : 'json')
   })

@@ -54,9 +54,9 @@ export function path(placeholder: 'FILE' | 'DIR'): Field<string> {
   })
 }
 
-export function oneOf<const T extends string>(...choices: readonly T[]): Field<T> {
+export function oneOf<const T extends string>(choices: readonly T[], placeholder = choices.join('|')): Field<T> {
   return textField<T>({
-    placeholder: choices.join('|'),
+    placeholder,
     syntax: `one of ${choices.join(', ')}`,
     parse: (text) => choices.find((choice) => choice === text),
     format: (value) => value

@@ -174,6 +174,6 @@ it('reads names, paths and choices', () => {
   assert.equal(read(path('DIR'), '/a/../b'), '/b')
   assert.equal(read(path('DIR'), 'b'), `${process.cwd()}/b`)
   assert.match(String(read(path('FILE'), '')), /is not a path/)
-  assert.equal(read(oneOf('on', 'off'), 'off'), 'off')
-  assert.equal(read(oneOf('on', 'off'), 'of'), 'refused: "of" is not one of on, off')
+  assert.equal(read(oneOf(['on', 'off']), 'off'), 'off')
+  assert.equal(read(oneOf(['on', 'off']), 'of'), 'refused: "of" is not one of on, off')
 })

@@ -1,0 +1,48 @@
+import { readFileSync } from 'node:fs'
+import { Command } from 'commander'
+import { addAgentCommand } from './commands/agent.ts'
+import { addClusterKeyCommand } from './commands/cluster-key.ts'
+import { addConfigCommand } from './commands/config.ts'
+import { addPullCommand } from './commands/pull.ts'
+import { addStandaloneCommand } from './commands/standalone.ts'
+import { addTrackerCommand } from './commands/tracker.ts'
+
+/** The whole command line. Wrong usage throws a CommanderError once it has been told on standard error. */
+export function createProgram(): Command {
+  const program = new Command('layerswarm')
+    .description('Container images for a fleet: each host takes layers from its peers first, from the registry last.')
+    .version(version(), '--version', 'print the version')
+    .helpOption('-h, --help', 'print this help')
+    .helpCommand(false)
+    .exitOverride()
+    .configureOutput({ outputError: (text, write) => write(usageError(text, helpCommandOf(program))) })
+    .configureHelp({ sortSubcommands: false })
+  for (const add of [addAgentCommand, addTrackerCommand, addStandaloneCommand, addPullCommand, addClusterKeyCommand, addConfigCommand]) {
+    add(program)
+  }
+  return program.addHelpText('after', '\nLearn more about a command with: layerswarm COMMAND --help')
+}
+
+/** Commander's message, with its suggestion (a second line, in brackets) moved into the remedy. */
+function usageError(text: string, help: string): string {
+  const [problem, suggestion] = text.trimEnd().split('\n')
+  const hint = suggestion === undefined ? '' : `${suggestion.replace(/^\(D(.*)\)$/, 'd$1')} `
+  return `${problem}\nfix: ${hint}see ${help}\n`
+}
+
+/** The help of the command that the user seems to mean. */
+function helpCommandOf(program: Command): string {
+  const names = ['layerswarm']
+  let command: Command | undefined = program
+  for (const arg of process.argv.slice(2)) {
+    command = command.commands.find((candidate) => candidate.name() === arg)
+    if (command === undefined) break
+    names.push(arg)
+  }
+  return `${names.join(' ')} --help`
+}
+
+function version(): string {
+  const file = new URL('../package.json', import.meta.url)
+  return (JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version
+}
