@@ -1,0 +1,342 @@
+/**
+ * Verified content in an OCI image layout on disk.
+ *
+ *   oci-layout, index.json, blobs/<algorithm>/<hex>   committed blobs: whatever lies there is whole and synced
+ *   ingest/<algorithm>-<hex>.data and .side           blobs being written, see side-file.ts
+ *   index/                                            facts in level: never needed to find a blob
+ *
+ * Who owns what: the Catalog knows each blob on disk; `#inUse` holds the blobs that somebody reads or writes, which
+ * stay; an Ingest alone writes into `ingest/`, and StoreFiles alone moves and removes files. What decides on the catalog
+ * or on `#inUse` changes them before it first waits, so that no two calls decide on the same state.
+ */
+import type { Digest } from '@layerswarm/core/digest.ts'
+import { describeError, LayerswarmError } from '@layerswarm/core/errors.ts'
+import { layoutOf, type PieceLayout } from '@layerswarm/core/piece-layout.ts'
+import type { Logger } from 'pino'
+import type { Abortable, BlobReader, BlobStat, BlobStore, HoldingChange, PartialBlob } from '../ports.ts'
+import { FsBlobReader, FsPartialBlob } from './blob-handles.ts'
+import { Catalog, type Entry, statOf } from './catalog.ts'
+import { ChangeFeed } from './change-feed.ts'
+import { diskError, errnoOf, onDisk } from './disk-errors.ts'
+import { FilePool } from './file-pool.ts'
+import { FsBlob } from './fs-blob.ts'
+import { HashThread } from './hash-thread.ts'
+import { IndexDb } from './index-db.ts'
+import { Ingest } from './ingest.ts'
+import { LevelContentIndex } from './level-content-index.ts'
+import { StoreFiles } from './store-files.ts'
+
+/** Data files open at a time: far below the usual limit of 1024, far above what moves at once. */
+const MAX_OPEN_FILES = 256
+/** Least that a full disk is relieved of at a time, so that not every piece has to evict. */
+const RELIEF_BYTES = 64 * 1024 * 1024
+
+export interface FsBlobStoreOptions {
+  readonly dataDir: string
+  /** Bound on the bytes of all blobs, those being written included. */
+  readonly maxBytes: number
+  readonly maxOpenFiles?: number
+  /** The hashing thread's own file, where a bundle puts it elsewhere. */
+  readonly hashScript?: URL
+}
+
+export interface FsBlobStoreDeps {
+  readonly log?: Pick<Logger, 'info' | 'warn' | 'debug'>
+  /** Ms since the epoch. */
+  readonly now?: () => number
+}
+
+interface InUse {
+  readonly blob: FsBlob
+  ingest: Ingest | undefined
+  /** Settles once it can be read; false: the file is not there as it was. */
+  ready: Promise<boolean>
+  readers: number
+  writing: boolean
+}
+
+export class FsBlobStore implements BlobStore {
+  /** Which content was reached through which repository: facts in the same database. */
+  readonly content: LevelContentIndex
+  readonly #log: FsBlobStoreDeps['log']
+  readonly #maxBytes: number
+  readonly #now: () => number
+  readonly #files: StoreFiles
+  readonly #db: IndexDb
+  readonly #pool: FilePool
+  readonly #hashes: HashThread
+  readonly #catalog: Catalog
+  readonly #inUse = new Map<Digest, InUse>()
+  readonly #removals = new Map<Digest, Promise<void>>()
+  readonly #changes = new ChangeFeed()
+  #closed: Promise<void> | undefined
+
+  private constructor(deps: FsBlobStoreDeps & { files: StoreFiles; db: IndexDb }, options: FsBlobStoreOptions) {
+    const { files, db, log, now = Date.now } = deps
+    this.#log = log
+    this.#maxBytes = options.maxBytes
+    this.#now = now
+    this.#files = files
+    this.#db = db
+    this.#pool = new FilePool({ maxOpen: options.maxOpenFiles ?? MAX_OPEN_FILES })
+    this.#hashes = new HashThread(options.hashScript === undefined ? {} : { script: options.hashScript })
+    this.#catalog = new Catalog({ files, db, now, log })
+    this.content = new LevelContentIndex({ level: db.level, now })
+  }
+
+  /**
+   * Opens a data directory, made when there is none, and lists what is on disk.
+   * @throws {LayerswarmError} STORE_BUSY while another process has it open, STORE_FULL, STORE_FAILED
+   */
+  static async open(options: FsBlobStoreOptions, deps: FsBlobStoreDeps = {}): Promise<FsBlobStore> {
+    return await onDisk(async () => {
+      await using stack = new AsyncDisposableStack()
+      const files = new StoreFiles(options.dataDir)
+      await files.prepare()
+      const db = stack.use(await IndexDb.open(files.index))
+      if (db.rebuilt) deps.log?.warn('the index of the store was damaged and is made anew; no blob is lost')
+      const store = stack.use(new FsBlobStore({ ...deps, files, db }, options))
+      await store.#catalog.load()
+      await store.evict()
+      stack.move()
+      return store
+    })
+  }
+
+  async stat(digest: Digest): Promise<BlobStat | undefined> {
+    const entry = this.#catalog.get(digest)
+    return entry === undefined ? undefined : statOf(entry)
+  }
+
+  async open(digest: Digest): Promise<BlobReader | undefined> {
+    this.#check()
+    const entry = this.#catalog.get(digest)
+    if (entry === undefined) return undefined
+    let use = this.#inUse.get(digest)
+    if (use === undefined) {
+      if (entry.state === 'partial') return undefined
+      use = this.#begun(digest, layoutOf(entry.size), 'complete')
+      use.ready = this.#confirm(use.blob)
+    } else if (!use.writing && !use.blob.presence.complete) return undefined
+    use.readers++
+    const release = (): Promise<void> => this.#releaseReader(use, entry)
+    try {
+      if (await use.ready) return new FsBlobReader({ use, map: () => this.#map(use), release })
+    } catch (error) {
+      await release()
+      throw error
+    }
+    this.#log?.warn({ digest }, 'a blob vanished from the data directory, or its size changed')
+    await release()
+    if (this.#catalog.get(digest) === entry && !this.#inUse.has(digest)) await this.#remove(entry)
+    return undefined
+  }
+
+  async begin(digest: Digest, layout: PieceLayout): Promise<PartialBlob> {
+    this.#check()
+    await this.#removals.get(digest)?.catch(() => {})
+    const held = this.#catalog.get(digest)
+    if (held?.state === 'complete') throw new Error(`${digest} is complete already`)
+    const before = this.#inUse.get(digest)
+    if (before?.writing) throw new Error(`${digest} has a writer already`)
+    if (before !== undefined && before.blob.layout.size !== layout.size) throw new LayerswarmError('SIZE_MISMATCH', { detail: digest })
+    const use = before ?? this.#begun(digest, layout, 'partial')
+    use.writing = true
+    use.blob.presence.recover()
+    const entry = { ...this.#entry(digest, layout.size), bytes: layout.size }
+    use.ready = this.#takeUp(use, entry, layout.size - (held?.bytes ?? 0))
+    try {
+      await use.ready
+    } catch (error) {
+      if (held !== undefined) this.#catalog.set(held)
+      else this.#catalog.remove(digest)
+      this.#stopWriting(use, error)
+      throw error
+    }
+    return this.#writer(use, use.ingest as Ingest, entry)
+  }
+
+  async delete(digest: Digest): Promise<boolean> {
+    this.#check()
+    const entry = this.#catalog.get(digest)
+    if (entry === undefined || this.#inUse.has(digest)) return false
+    await this.#remove(entry)
+    return true
+  }
+
+  async *list(): AsyncGenerator<BlobStat> {
+    yield* this.#catalog.stats()
+  }
+
+  changes(options: Abortable = {}): AsyncIterable<HoldingChange> {
+    return this.#changes.subscribe(options)
+  }
+
+  /** Verified bytes held, by state. */
+  usage(): { complete: number; partial: number } {
+    return this.#catalog.usage()
+  }
+
+  /**
+   * Brings the store within its bound, as far as what is in use allows. @returns what was removed
+   * @throws {LayerswarmError} STORE_FAILED
+   */
+  async evict(): Promise<readonly Digest[]> {
+    const { victims } = this.#catalog.victims(this.#isUsed, { maxBytes: this.#maxBytes, need: 0 })
+    await this.#removeAll(victims)
+    return victims
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closed ??= this.#close()
+    await this.#closed
+  }
+
+  readonly #isUsed = (digest: Digest): boolean => this.#inUse.has(digest)
+
+  #check(): void {
+    if (this.#closed !== undefined) throw new LayerswarmError('STORE_FAILED', { detail: 'the store is closed' })
+  }
+
+  #begun(digest: Digest, layout: PieceLayout, state: Entry['state']): InUse {
+    const complete = state === 'complete'
+    const blob = new FsBlob({ files: this.#files, pool: this.#pool }, digest, layout, { complete })
+    const use: InUse = { blob, ingest: undefined, ready: Promise.resolve(true), readers: 0, writing: !complete }
+    this.#inUse.set(digest, use)
+    return use
+  }
+
+  #entry(digest: Digest, size: number): Entry {
+    const now = this.#now()
+    return { digest, size, state: 'partial', bytes: 0, present: 0, usedAt: now, savedAt: now }
+  }
+
+  /** Whether the file is there and as long as it was, asked before a reader is promised anything. */
+  async #confirm(blob: FsBlob): Promise<boolean> {
+    try {
+      return (await blob.use((file) => file.stat())).size === blob.layout.size
+    } catch (error) {
+      if (errnoOf((error as Error).cause) === 'ENOENT') return false
+      throw error
+    }
+  }
+
+  /** Takes all bytes of a blob into account before the first is written, and finds what there is of it. */
+  async #takeUp(use: InUse, entry: Entry, need: number): Promise<boolean> {
+    const { victims, fits } = this.#catalog.victims(this.#isUsed, { maxBytes: this.#maxBytes, need })
+    if (!fits) throw new LayerswarmError('STORE_FULL', { detail: `${entry.size} bytes do not fit --max-disk` })
+    this.#catalog.set(entry)
+    await this.#removeAll(victims)
+    if (use.ingest === undefined) {
+      const relieve = (bytes: number): Promise<boolean> => this.#relieve(bytes)
+      const deps = { files: this.#files, pool: this.#pool, hashes: this.#hashes, relieve }
+      const { ingest, lost } = await Ingest.open(deps, use.blob)
+      use.ingest = ingest
+      if (lost > 0) this.#log?.warn({ digest: entry.digest, lost }, 'pieces of a partial blob were damaged and are fetched again')
+    }
+    entry.present = use.blob.presence.bytes
+    return true
+  }
+
+  #writer(use: InUse, ingest: Ingest, entry: Entry): FsPartialBlob {
+    const written = (): void => {
+      entry.present = use.blob.presence.bytes
+      entry.usedAt = this.#now()
+    }
+    const release = async (): Promise<void> => {
+      await ingest.release()
+      if (entry.state === 'partial') entry.bytes = entry.present
+      this.#stopWriting(use, new LayerswarmError('STALLED', { detail: 'the fetch was given up' }))
+    }
+    const commit = (): Promise<void> => this.#commit(ingest, entry)
+    return new FsPartialBlob({ use, ingest, map: () => this.#map(use), written, commit, release })
+  }
+
+  async #commit(ingest: Ingest, entry: Entry): Promise<void> {
+    this.#check()
+    const { digest, size } = entry
+    await ingest.commit()
+    entry.state = 'complete'
+    entry.usedAt = this.#now()
+    this.#changes.publish({ change: 'added', digest, size })
+    await this.#catalog.committed(entry, ingest.map)
+    await this.evict().catch((error: unknown) => this.#log?.warn({ error: describeError(error) }, 'eviction failed'))
+  }
+
+  async #map({ blob, ingest }: InUse): Promise<Uint8Array | undefined> {
+    if (!blob.presence.complete) return undefined
+    if (ingest !== undefined) return ingest.map.slice()
+    const { digest, layout, presence, path } = blob
+    return await this.#catalog.map(digest, layout, () => this.#hashes.pieces(path, layout, [...presence.have]))
+  }
+
+  async #releaseReader(use: InUse, entry: Entry): Promise<void> {
+    use.readers--
+    this.#dropUnused(use)
+    await this.#catalog.touch(entry)
+  }
+
+  #stopWriting(use: InUse, why: unknown): void {
+    use.writing = false
+    use.blob.presence.fail(why)
+    this.#dropUnused(use)
+  }
+
+  #dropUnused(use: InUse): void {
+    if (use.readers === 0 && !use.writing) this.#inUse.delete(use.blob.digest)
+  }
+
+  /** The disk is full though the bound is not reached: others use it too. @returns whether anything could go */
+  async #relieve(bytes: number): Promise<boolean> {
+    const { victims } = this.#catalog.victims(this.#isUsed, { need: Math.max(bytes, RELIEF_BYTES) })
+    try {
+      await this.#removeAll(victims)
+    } catch {
+      return false
+    }
+    return victims.length > 0
+  }
+
+  async #removeAll(digests: readonly Digest[]): Promise<void> {
+    const entries = digests.map((digest) => this.#catalog.get(digest)).filter((entry) => entry !== undefined)
+    await Promise.all(entries.map((entry) => this.#remove(entry)))
+    if (entries.length > 0) this.#log?.debug({ blobs: entries.length }, 'evicted')
+  }
+
+  async #remove(entry: Entry): Promise<void> {
+    const { digest, size, state } = entry
+    const tell = (change: HoldingChange['change']): void => {
+      if (state === 'complete') this.#changes.publish({ change, digest, size })
+    }
+    this.#catalog.remove(digest)
+    tell('removed')
+    const removal = this.#removeFiles(digest, state).finally(() => this.#removals.delete(digest))
+    this.#removals.set(digest, removal)
+    try {
+      await removal
+    } catch (error) {
+      this.#catalog.set(entry)
+      tell('added')
+      throw diskError(error)
+    }
+  }
+
+  async #removeFiles(digest: Digest, state: Entry['state']): Promise<void> {
+    await this.#pool.forget(digest)
+    if (state === 'partial') return await this.#files.removePartial(digest)
+    await this.#files.removeBlob(digest)
+    await this.#catalog.forget(digest)
+  }
+
+  async #close(): Promise<void> {
+    const closed = new LayerswarmError('STORE_FAILED', { detail: 'the store is closed' })
+    for (const { blob } of this.#inUse.values()) blob.presence.fail(closed)
+    await Promise.all([...this.#inUse.values()].map(({ ingest }) => ingest?.release()))
+    await Promise.allSettled(this.#removals.values())
+    this.#changes.close()
+    await this.#hashes[Symbol.asyncDispose]()
+    await this.#pool[Symbol.asyncDispose]()
+    await this.#catalog.save()
+    await this.#db[Symbol.asyncDispose]()
+  }
+}

@@ -1,0 +1,172 @@
+import { Worker } from 'node:worker_threads'
+import { algorithmOf, type Digest, hexOf, PIECE_HASH_BYTES } from '@layerswarm/core/digest.ts'
+import { LayerswarmError } from '@layerswarm/core/errors.ts'
+import { type PieceLayout, pieceLength, pieceStart } from '@layerswarm/core/piece-layout.ts'
+import { diskError } from './disk-errors.ts'
+import type { HashAnswer, HashJob } from './hash-worker.ts'
+
+/** Most bytes of one job, so that blobs that complete at the same time take turns (about 8 ms each). */
+const JOB_BYTES = 16 * 1024 * 1024
+/** A frontier that moved by less is not worth a message yet; also what is left to hash, at most, when the last piece lands. */
+const WORTHWHILE_BYTES = 4 * 1024 * 1024
+
+type Distribute<T> = T extends unknown ? Omit<T, 'job'> : never
+type Unnumbered = Distribute<HashJob>
+
+interface Waiting {
+  readonly resolve: (answer: HashAnswer) => void
+  readonly reject: (error: unknown) => void
+}
+
+/** The one thread of the store that re-reads and hashes files, apart from the main loop. Starts at its first job. */
+export class HashThread {
+  readonly #script: URL
+  #worker: Worker | undefined
+  readonly #waiting = new Map<number, Waiting>()
+  #jobs = 0
+  #hashes = 0
+  #closed = false
+
+  /** @param options.script the worker's own file, where a bundle puts it elsewhere */
+  constructor(options: { script?: URL } = {}) {
+    this.#script = options.script ?? new URL('./hash-worker.ts', import.meta.url)
+  }
+
+  whole(digest: Digest, path: string): WholeHash {
+    return new WholeHash((job) => this.#run(job), { id: ++this.#hashes, digest, path })
+  }
+
+  /**
+   * SHA-256 of each of `pieces` as they are on disk, in order, 32 bytes each; all zero where the file ends early.
+   * @throws {LayerswarmError} STORE_FAILED
+   */
+  async pieces(path: string, layout: PieceLayout, pieces: readonly number[]): Promise<Uint8Array> {
+    const hashes = new Uint8Array(pieces.length * PIECE_HASH_BYTES)
+    const perJob = Math.max(1, Math.floor(JOB_BYTES / layout.pieceSize))
+    for (let at = 0; at < pieces.length; at += perJob) {
+      const ranges = pieces.slice(at, at + perJob).map((piece) => {
+        const start = pieceStart(layout, piece)
+        return [start, start + pieceLength(layout, piece)] as const
+      })
+      const answer = await this.#run({ kind: 'pieces', path, ranges })
+      if (answer.hashes !== undefined) hashes.set(answer.hashes, at * PIECE_HASH_BYTES)
+    }
+    return hashes
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closed = true
+    await this.#worker?.terminate()
+    this.#fail(new LayerswarmError('STORE_FAILED', { detail: 'the store is closed' }))
+  }
+
+  async #run(job: Unnumbered): Promise<HashAnswer> {
+    if (this.#closed) throw new LayerswarmError('STORE_FAILED', { detail: 'the store is closed' })
+    this.#worker ??= this.#start()
+    const worker = this.#worker
+    const number = ++this.#jobs
+    try {
+      // A thread with nothing to do must not keep the process alive; one with work must.
+      worker.ref()
+      const answer = await new Promise<HashAnswer>((resolve, reject) => {
+        this.#waiting.set(number, { resolve, reject })
+        worker.postMessage({ ...job, job: number } satisfies HashJob)
+      })
+      if (answer.error === undefined) return answer
+      throw diskError(Object.assign(new Error(answer.error.message), { code: answer.error.code }))
+    } finally {
+      this.#waiting.delete(number)
+      if (this.#waiting.size === 0) worker.unref()
+    }
+  }
+
+  #start(): Worker {
+    const worker = new Worker(this.#script)
+    worker.unref()
+    worker.on('message', (answer: HashAnswer) => this.#waiting.get(answer.job)?.resolve(answer))
+    worker.on('error', (cause) => {
+      // Running hashes died with it: their next job finds itself out of step in a new thread, and starts from the front.
+      this.#worker = undefined
+      this.#fail(new LayerswarmError('STORE_FAILED', { detail: 'the hashing thread ended', cause }))
+    })
+    return worker
+  }
+
+  #fail(error: unknown): void {
+    for (const { reject } of this.#waiting.values()) reject(error)
+    this.#waiting.clear()
+  }
+}
+
+/** The digest of a whole blob, computed behind the frontier up to which all of its pieces are there. */
+export class WholeHash {
+  readonly #run: (job: Unnumbered) => Promise<HashAnswer>
+  readonly #options: { readonly id: number; readonly digest: Digest; readonly path: string }
+  /** Bytes hashed or being hashed. */
+  #hashed = 0
+  #work: Promise<void> | undefined
+
+  constructor(run: (job: Unnumbered) => Promise<HashAnswer>, options: { id: number; digest: Digest; path: string }) {
+    this.#run = run
+    this.#options = options
+  }
+
+  /** All bytes before `frontier` are in the file: hashes on in the background where that is worth it. */
+  advance(frontier: number): void {
+    if (this.#work !== undefined || frontier - this.#hashed < WORTHWHILE_BYTES) return
+    this.#work = this.#hashUntil(frontier)
+      // A failure here shows again when the digest is asked for.
+      .catch(() => this.reset())
+      .finally(() => {
+        this.#work = undefined
+      })
+  }
+
+  /** Bytes that are hashed or being hashed: none before this may change without a {@link reset}. */
+  get hashed(): number {
+    return this.#hashed
+  }
+
+  /** Forgets what was hashed. To be called while nothing is under way, or from the work itself. */
+  async reset(): Promise<void> {
+    if (this.#hashed === 0) return
+    this.#hashed = 0
+    await this.#run({ kind: 'drop', id: this.#options.id }).catch(() => {})
+  }
+
+  /** Resolves once no background work is under way. */
+  async settled(): Promise<void> {
+    await this.#work
+  }
+
+  /** Whether the file's first `size` bytes have the digest. @throws {LayerswarmError} STORE_FAILED */
+  async matches(size: number): Promise<boolean> {
+    await this.#work
+    try {
+      return await this.#digest(size)
+    } catch {
+      // The thread may have ended and taken the running hash with it; a disk that fails does so again.
+      await this.reset()
+      return await this.#digest(size)
+    } finally {
+      await this.reset()
+    }
+  }
+
+  async #digest(size: number): Promise<boolean> {
+    const { id, digest } = this.#options
+    await this.#hashUntil(size)
+    const { hex } = await this.#run({ kind: 'digest', id, algorithm: algorithmOf(digest), end: size })
+    this.#hashed = 0
+    return hex === hexOf(digest)
+  }
+
+  async #hashUntil(end: number): Promise<void> {
+    const { id, digest, path } = this.#options
+    while (this.#hashed < end) {
+      const start = this.#hashed
+      this.#hashed = Math.min(end, start + JOB_BYTES)
+      await this.#run({ kind: 'update', id, algorithm: algorithmOf(digest), path, start, end: this.#hashed })
+    }
+  }
+}
