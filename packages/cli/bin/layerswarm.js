@@ -43,7 +43,8 @@ function main(args) {
     process.exitCode = 1
     return
   }
-  run(node, process.execArgv.concat(daemon ? DAEMON_FLAGS : [], MAIN, args))
+  // Flags given to another Node may not exist in this one.
+  run(node, (current ? process.execArgv : []).concat(daemon ? DAEMON_FLAGS : [], MAIN, args))
 }
 
 function isRecent(version) {

@@ -34,7 +34,7 @@ export function addPullCommand(program: Command): void {
     )
     .option('--json', 'print the result as JSON')
   addOptions(command, agentOptions, ['registry', 'insecureRegistry', 'dataDir'])
-    .addHelpText('after', '\nAn agent uses its own configuration; registries, data directory and file are for a\npull without one.')
+    .addHelpText('after', '\nAn agent uses its own configuration; registries, data directory and file\nare for a pull without one.')
     .addHelpText(
       'after',
       examples(

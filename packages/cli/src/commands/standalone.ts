@@ -8,10 +8,7 @@ import { addDaemonOptions, daemonConfig, daemonLog, examples } from '../daemon-o
 export function addStandaloneCommand(program: Command): void {
   const command = program.command('standalone').description('run an agent with an embedded tracker in one process: for one machine')
   addDaemonOptions(command, standaloneOptions)
-    .addHelpText(
-      'after',
-      examples('layerswarm standalone', 'layerswarm standalone --insecure-registry registry.example.com:5000 --data-dir /srv/layerswarm')
-    )
+    .addHelpText('after', examples('layerswarm standalone', 'layerswarm standalone --registry registry.example.com --max-disk 50GiB'))
     .action(async () => {
       const { config } = await daemonConfig(command, standaloneOptions)
       const log = daemonLog('standalone', config)
