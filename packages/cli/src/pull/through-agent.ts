@@ -22,16 +22,10 @@ export async function pullThroughAgent(agentUrl: URL, request: PullRequest, watc
   if (response.status !== 200 || response.body === null || response.headers.get('content-type')?.startsWith(NDJSON_TYPE) !== true) {
     throw new LayerswarmError('AGENT_UNREACHABLE', { detail: `${agentUrl.href} answers ${response.status}, as no agent does` })
   }
-  try {
-    for await (const line of lines(response.body)) {
-      const event = readEvent(line)
-      if (event.event === 'done') return event
-      if (event.event === 'failed') throw reported(event)
-      watch.onProgress(event)
-    }
-  } catch (error) {
-    if (watch.signal.aborted || error instanceof LayerswarmError) throw error
-    throw new LayerswarmError('AGENT_UNREACHABLE', { detail: `${agentUrl.href} broke off`, cause: error })
+  for await (const event of events(response.body, agentUrl, watch.signal)) {
+    if (event.event === 'done') return event
+    if (event.event === 'failed') throw reported(event)
+    watch.onProgress(event)
   }
   throw new LayerswarmError('AGENT_UNREACHABLE', { detail: `${agentUrl.href} broke off: is the agent stopping?` })
 }
@@ -52,6 +46,15 @@ function hostOf({ hostname }: URL): string {
   return hostname.replace(/^\[(.*)\]$/, '$1')
 }
 
+async function* events(body: ReadableStream<Uint8Array>, agentUrl: URL, signal: AbortSignal): AsyncIterable<PullEvent> {
+  try {
+    for await (const line of lines(body)) yield readEvent(line)
+  } catch (error) {
+    if (signal.aborted) throw signal.reason
+    throw new LayerswarmError('AGENT_UNREACHABLE', { detail: `${agentUrl.href} broke off`, cause: error })
+  }
+}
+
 async function* lines(body: ReadableStream<Uint8Array>): AsyncIterable<string> {
   let rest = ''
   for await (const text of body.pipeThrough(new TextDecoderStream())) {
@@ -70,7 +73,6 @@ function readEvent(line: string): PullEvent {
 
 /** The agent's failure, as if it had happened here. */
 function reported({ code, detail }: Extract<PullEvent, { event: 'failed' }>): Error {
-  const known = code in ERRORS
-  if (!known) return new Error(`${code}${detail === undefined ? '' : `: ${detail}`}`)
+  if (!(code in ERRORS)) return new Error(`${code}${detail === undefined ? '' : `: ${detail}`}`)
   return new LayerswarmError(code as ErrorCode, detail === undefined ? {} : { detail })
 }

@@ -1,0 +1,174 @@
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import { type AddressInfo, createServer as createTcpServer } from 'node:net'
+import { text } from 'node:stream/consumers'
+import { describe, it } from 'node:test'
+import { NDJSON_TYPE, PULL_PATH, type PullEvent } from '@layerswarm/core/api/local-api.ts'
+import type { Digest } from '@layerswarm/core/digest.ts'
+import { finished, runCommand, startCommand } from '../run-command.ts'
+
+const LAYER = `sha256:${'ab'.repeat(32)}` as Digest
+const ROOT = `sha256:${'cd'.repeat(32)}` as Digest
+
+const DONE: PullEvent = {
+  event: 'done',
+  image: 'docker.io/library/app:latest',
+  digest: ROOT,
+  manifests: 1,
+  blobs: 2,
+  skipped: 0,
+  bytes: 101_000_000,
+  counts: { local: 1_000_000, peer: 75_000_000, registry: 25_000_000 },
+  stale: false,
+  seconds: 2.04
+}
+
+function progress(peer: number, done = false): PullEvent {
+  return { event: 'progress', digest: LAYER, size: 100_000_000, counts: { local: 0, peer, registry: 0 }, done }
+}
+
+interface FakeAgent extends AsyncDisposable {
+  readonly url: string
+  readonly requests: unknown[]
+}
+
+/** The agent's end of the local API. */
+async function fakeAgent(answer: (response: ServerResponse, request: IncomingMessage) => void): Promise<FakeAgent> {
+  const requests: unknown[] = []
+  const server = createServer(async (request, response) => {
+    requests.push([request.method, request.url, JSON.parse(await text(request))])
+    answer(response, request)
+  }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    requests,
+    [Symbol.asyncDispose]: async () => {
+      server.close()
+      server.closeAllConnections()
+      await once(server, 'close')
+    }
+  }
+}
+
+function tells(...events: readonly object[]): (response: ServerResponse) => void {
+  return (response) => {
+    response.writeHead(200, { 'content-type': NDJSON_TYPE })
+    response.end(events.map((event) => `${JSON.stringify(event)}\n`).join(''))
+  }
+}
+
+async function freePort(): Promise<number> {
+  const server = createTcpServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  server.close()
+  await once(server, 'close')
+  return port
+}
+
+describe('through an agent', () => {
+  it('asks for the image and tells progress and result in plain lines', async () => {
+    await using agent = await fakeAgent(
+      tells(progress(0), progress(30_000_000), progress(31_000_000), progress(80_000_000), progress(100_000_000, true), DONE)
+    )
+    const { code, stdout, stderr } = await runCommand(['pull', 'app', '--agent', agent.url])
+    assert.equal(stderr, '')
+    assert.equal(
+      stdout,
+      [
+        'abababababab  25 %      30.0 MB of 100.0 MB',
+        'abababababab  75 %      80.0 MB of 100.0 MB',
+        'abababababab  done      100.0 MB from peers',
+        'docker.io/library/app:latest',
+        ROOT,
+        '1 manifest and 2 blobs, 101.0 MB in 2.0 s: 75.0 MB from peers,',
+        '25.0 MB from the registry, 1.00 MB already here',
+        ''
+      ].join('\n')
+    )
+    assert.equal(code, 0)
+    assert.deepEqual(agent.requests, [['POST', PULL_PATH, { image: 'app' }]])
+  })
+
+  it('passes platforms on', async () => {
+    await using agent = await fakeAgent(tells(DONE))
+    await runCommand(['pull', 'app', '--agent', agent.url, '--platform', 'linux/arm64', '--platform', 'linux/amd64'])
+    await runCommand(['pull', 'app', '--agent', agent.url, '--platform', 'all'])
+    assert.deepEqual(agent.requests, [
+      ['POST', PULL_PATH, { image: 'app', platforms: ['linux/arm64', 'linux/amd64'] }],
+      ['POST', PULL_PATH, { image: 'app', platforms: 'all' }]
+    ])
+  })
+
+  it('prints only the result as JSON', async () => {
+    await using agent = await fakeAgent(tells(progress(0), progress(100_000_000, true), DONE))
+    const { stdout } = await runCommand(['pull', 'app', '--agent', agent.url, '--json'])
+    const { event: _, ...summary } = DONE
+    assert.deepEqual(JSON.parse(stdout), summary)
+  })
+
+  it('warns of a tag that could not be checked', async () => {
+    await using agent = await fakeAgent(tells({ ...DONE, stale: true }))
+    const { code, stderr } = await runCommand(['pull', 'app', '--agent', agent.url])
+    assert.match(stderr, /^warning: the registry cannot be reached/)
+    assert.equal(code, 0)
+  })
+
+  for (const [event, expected, exit] of [
+    [
+      { event: 'failed', code: 'NOT_FOUND', detail: 'app:1' },
+      /^error: the registry does not have this content: app:1\nfix: check the reference\n$/,
+      1
+    ],
+    [{ event: 'failed', code: 'REFERENCE_INVALID' }, /^error: not a valid image reference\nfix: write /, 2],
+    [{ event: 'failed', code: 'INVENTED_LATER', detail: 'why' }, /^error: INVENTED_LATER: why\n$/, 1],
+    [progress(5), /^error: this host's agent cannot be reached: .* broke off.*\nfix: /, 1],
+    [{ event: 'unknown' }, /^error: this host's agent cannot be reached: .* broke off \(an event of another version\)\nfix: /, 1]
+  ] as const) {
+    it(`fails on ${JSON.stringify(event)}`, async () => {
+      await using agent = await fakeAgent(tells(event))
+      const { code, stderr } = await runCommand(['pull', 'app', '--agent', agent.url])
+      assert.match(stderr, expected)
+      assert.equal(code, exit)
+    })
+  }
+
+  it('refuses what is no agent', async () => {
+    await using agent = await fakeAgent((response) => response.writeHead(404).end())
+    const { code, stderr } = await runCommand(['pull', 'app', '--agent', agent.url])
+    assert.match(stderr, /answers 404, as no agent does\nfix: start it with/)
+    assert.equal(code, 1)
+  })
+
+  it('gives up when it is interrupted', async () => {
+    const asked = Promise.withResolvers<IncomingMessage>()
+    await using agent = await fakeAgent((response, request) => {
+      response.writeHead(200, { 'content-type': NDJSON_TYPE })
+      response.write(`${JSON.stringify(progress(0))}\n`)
+      asked.resolve(request)
+    })
+    const child = startCommand(['pull', 'app', '--agent', agent.url])
+    const end = finished(child)
+    const { socket } = await asked.promise
+    const closed = once(socket, 'close')
+    child.kill('SIGINT')
+    assert.equal((await end).code, 130)
+    await closed
+  })
+})
+
+it('does not do the work of another host', async () => {
+  const { code, stderr } = await runCommand(['pull', 'app', '--agent', 'http://layerswarm.invalid:5051'])
+  assert.match(stderr, /^error: this host's agent cannot be reached: .*layerswarm\.invalid/)
+  assert.equal(code, 1)
+})
+
+it('says that it works alone where no agent runs', async () => {
+  const url = `http://127.0.0.1:${await freePort()}`
+  // Without registries there is nothing to pull from: how far it gets shows who did the work, without leaving this machine.
+  const { code, stderr } = await runCommand(['pull', 'unlisted.invalid/app', '--agent', url, '--data-dir', '/dev/null/store'])
+  assert.match(stderr, new RegExp(`^no agent at ${url}: pulling in this process, into /dev/null/store\\nerror: `))
+  assert.equal(code, 1)
+})
