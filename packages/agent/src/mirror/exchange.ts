@@ -1,0 +1,99 @@
+import { once } from 'node:events'
+import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:http'
+
+/**
+ * One request and its answer, on the raw response: every header is set here and none is added, lengths are exact, and
+ * what cannot be completed is cut.
+ */
+export class Exchange {
+  readonly request: IncomingMessage
+  readonly method: string
+  /** As it came over the wire. */
+  readonly url: string
+  readonly #response: ServerResponse
+  readonly #gone = new AbortController()
+  readonly #base: Record<string, string> = { 'Docker-Distribution-Api-Version': 'registry/2.0' }
+  /** Body bytes handed to the connection. */
+  sent = 0
+  /** Size of the content, for an answer that refuses a range of it. */
+  sizeOnRefusal = 0
+
+  constructor(request: IncomingMessage, response: ServerResponse, url: string) {
+    this.request = request
+    this.method = request.method ?? ''
+    this.url = url
+    this.#response = response
+    response.strictContentLength = true
+    response.on('close', () => {
+      if (!response.writableFinished) this.#gone.abort(new DOMException('the client went away', 'AbortError'))
+    })
+    // A broken connection is reported by 'close'; without a listener it would end the process.
+    response.on('error', () => undefined)
+  }
+
+  /** Fires when the client closes the connection before it has the whole answer. */
+  get signal(): AbortSignal {
+    return this.#gone.signal
+  }
+
+  get head(): boolean {
+    return this.method === 'HEAD'
+  }
+
+  /** The status sent; 0 before the headers have left. */
+  get status(): number {
+    return this.begun ? this.#response.statusCode : 0
+  }
+
+  get begun(): boolean {
+    return this.#response.headersSent
+  }
+
+  header(name: string): string | undefined {
+    const value = this.request.headers[name]
+    return Array.isArray(value) ? value.join(', ') : value
+  }
+
+  /** A header that every answer from now on carries. */
+  always(name: string, value: string): void {
+    this.#base[name] = value
+  }
+
+  /** A whole answer. The body of a HEAD is left out, its length is not. */
+  async send(status: number, headers: OutgoingHttpHeaders, body: Uint8Array | string = ''): Promise<void> {
+    this.start(status, headers)
+    if (!this.head && body.length > 0) {
+      this.sent += Buffer.byteLength(body)
+      this.#response.end(body)
+    } else {
+      this.#response.end()
+    }
+    await this.#finished()
+  }
+
+  /** The headers; the body follows by {@link write} and {@link end}. */
+  start(status: number, headers: OutgoingHttpHeaders): void {
+    this.#response.writeHead(status, { ...this.#base, ...headers })
+  }
+
+  /** @returns what to wait for before more is written, so that at most one chunk waits in memory */
+  write(chunk: Uint8Array): Promise<unknown> | undefined {
+    this.sent += chunk.byteLength
+    return this.#response.write(chunk) ? undefined : once(this.#response, 'drain', { signal: this.signal })
+  }
+
+  /** @throws when fewer bytes were written than announced */
+  async end(): Promise<void> {
+    this.#response.end()
+    await this.#finished()
+  }
+
+  /** Ends the connection where it stands, so that no client takes what it got for the whole. */
+  cut(): void {
+    this.#response.destroy()
+  }
+
+  async #finished(): Promise<void> {
+    if (!this.#response.writableFinished) await once(this.#response, 'finish', { signal: this.signal })
+  }
+}

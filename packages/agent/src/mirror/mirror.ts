@@ -1,0 +1,136 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { AddressInfo, Socket } from 'node:net'
+import type { HostPort } from '@layerswarm/core/config/addresses.ts'
+import { formatHostPort } from '@layerswarm/core/config/addresses.ts'
+import { LayerswarmError } from '@layerswarm/core/errors.ts'
+import Fastify, { type FastifyInstance } from 'fastify'
+import { errorReply } from './error-reply.ts'
+import { Exchange } from './exchange.ts'
+import { answer, type RouterDeps } from './router.ts'
+
+export type MirrorDeps = Omit<RouterDeps, 'own'>
+
+export interface MirrorOptions {
+  /** How long running responses may go on when the mirror closes, in milliseconds. */
+  readonly drainMs?: number
+}
+
+/** Within the time that a service manager gives a daemon to end, with room for the rest of it. */
+const DRAIN_MS = 5_000
+/** Go's clients keep idle connections for 30 to 90 s: closing first would meet their next request. */
+const KEEP_ALIVE_MS = 95_000
+/** A range header of a lazily pulled layer has dozens of parts, and Accept lists are long. */
+const MAX_HEADER_BYTES = 32 * 1024
+/** A connection on which nothing moves, either way: a client that stopped reading. */
+const IDLE_MS = 600_000
+/** Older docker opens a connection for every request, all layers of all images at once. */
+const BACKLOG = 1024
+/** Each may hold a chunk in memory, so this bounds it, far above what the pulls of one host need. */
+const MAX_CONNECTIONS = 1024
+
+/** The registry mirror that a host's container runtime asks: HTTP on top of the image service. */
+export class Mirror implements AsyncDisposable {
+  readonly app: FastifyInstance
+  readonly #deps: MirrorDeps
+  readonly #drainMs: number
+  #closed: Promise<void> | undefined
+
+  constructor(deps: MirrorDeps, options: MirrorOptions = {}) {
+    this.#deps = deps
+    this.#drainMs = options.drainMs ?? DRAIN_MS
+    this.app = this.#build()
+  }
+
+  /** Where it listens; undefined before {@link listen} and after {@link close}. */
+  get address(): HostPort | undefined {
+    const bound = this.app.server.address() as AddressInfo | null
+    return bound === null ? undefined : { host: bound.address, port: bound.port }
+  }
+
+  /** @throws {LayerswarmError} LISTEN_FAILED */
+  async listen(at: HostPort): Promise<HostPort> {
+    try {
+      await this.app.listen({ ...at, backlog: BACKLOG })
+    } catch (cause) {
+      throw new LayerswarmError('LISTEN_FAILED', { detail: formatHostPort(at), cause })
+    }
+    return this.address ?? at
+  }
+
+  /** Takes no more requests, lets running responses end for a bounded time, then cuts them. */
+  async close(): Promise<void> {
+    this.#closed ??= this.#drain()
+    await this.#closed
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+
+  async #drain(): Promise<void> {
+    const drained = new AbortController()
+    const cut = this.#deps.clock.sleep(this.#drainMs, { signal: drained.signal }).then(
+      () => this.app.server.closeAllConnections(),
+      () => undefined
+    )
+    try {
+      await this.app.close()
+    } finally {
+      drained.abort()
+      await cut
+    }
+  }
+
+  /**
+   * Fastify owns the server's life; every request is taken in its first hook, on the raw response. Its router would
+   * decode paths, its parsers would read the bodies of refused pushes, and its replies add headers: here each is exact.
+   */
+  #build(): FastifyInstance {
+    const app = Fastify({
+      logger: false,
+      rewriteUrl: () => '/',
+      forceCloseConnections: 'idle',
+      return503OnClosing: false,
+      keepAliveTimeout: KEEP_ALIVE_MS,
+      connectionTimeout: IDLE_MS,
+      requestTimeout: 0,
+      http: { maxHeaderSize: MAX_HEADER_BYTES },
+      clientErrorHandler: refuseGarbage
+    })
+    const router: RouterDeps = { ...this.#deps, own: () => this.address }
+    app.addHook('onRequest', async (request, reply) => {
+      reply.hijack()
+      const raw: IncomingMessage & { originalUrl?: string } = request.raw
+      const exchange = new Exchange(raw, reply.raw, raw.originalUrl ?? raw.url ?? '')
+      // The rest of a refused body is not read: it may be a whole layer.
+      if (this.#closed !== undefined || hasBody(raw)) exchange.always('Connection', 'close')
+      await answer(router, exchange)
+    })
+    app.setNotFoundHandler(() => undefined)
+    app.server.maxConnections = MAX_CONNECTIONS
+    // Without it Node would tell a client to send the body of a push that is about to be refused.
+    app.server.on('checkContinue', (request: IncomingMessage, response: ServerResponse) => app.server.emit('request', request, response))
+    return app
+  }
+}
+
+function hasBody(request: IncomingMessage): boolean {
+  return request.headers['transfer-encoding'] !== undefined || Number(request.headers['content-length'] ?? 0) > 0
+}
+
+/** What is not HTTP, or too much of it, is answered like everything else where the connection still allows it. */
+function refuseGarbage(error: NodeJS.ErrnoException, socket: Socket): void {
+  // A request whose headers never end is cut: its answer would be 408, which clients repeat.
+  const answerable = error.code?.startsWith('HPE_') === true && socket.writable
+  if (!answerable) {
+    socket.destroy()
+    return
+  }
+  const { status, headers, body } = errorReply(
+    new LayerswarmError(error.code === 'HPE_HEADER_OVERFLOW' ? 'HEADERS_TOO_LARGE' : 'HEADERS_INVALID'),
+    'repository'
+  )
+  const lines = Object.entries({ ...headers, Connection: 'close' }).map(([name, value]) => `${name}: ${value}\r\n`)
+  const phrase = status === 431 ? 'Request Header Fields Too Large' : 'Bad Request'
+  socket.end(`HTTP/1.1 ${status} ${phrase}\r\n${lines.join('')}\r\n${body}`)
+}

@@ -1,0 +1,64 @@
+import type { Clock } from '@layerswarm/core/clock.ts'
+import type { Digest } from '@layerswarm/core/digest.ts'
+import { describeError } from '@layerswarm/core/errors.ts'
+import { type Logger, shortDigest } from '@layerswarm/core/log.ts'
+import type { AgentMetrics } from '@layerswarm/core/metrics.ts'
+import type { SourceName } from './source.ts'
+
+export type MirrorMetrics = Pick<AgentMetrics, 'bytes' | 'requests' | 'firstByteSeconds'>
+
+export interface OutcomeDeps {
+  readonly clock: Clock
+  readonly log: Logger
+  readonly metrics?: MirrorMetrics | undefined
+}
+
+/** What becomes of one request: filled in on the way, told once at the end. */
+export class Outcome {
+  readonly #deps: OutcomeDeps
+  readonly #started: number
+  #firstByte = false
+  kind: 'version' | 'manifest' | 'blob' | 'tags' | 'referrers' | 'other' = 'other'
+  scope: string | undefined
+  tag: string | undefined
+  digest: Digest | undefined
+  status = 0
+  source: SourceName | undefined
+  result: 'served' | 'unchanged' | 'missed' | 'refused' | 'failed' | 'cut' | 'aborted' = 'served'
+  error: unknown
+
+  constructor(deps: OutcomeDeps) {
+    this.#deps = deps
+    this.#started = deps.clock.now()
+  }
+
+  /** Body bytes are on their way. */
+  sent(bytes: number): void {
+    const { clock, metrics } = this.#deps
+    metrics?.bytes.inc({ direction: 'out', source: 'client' }, bytes)
+    if (this.#firstByte) return
+    this.#firstByte = true
+    metrics?.firstByteSeconds.observe((clock.now() - this.#started) / 1000)
+  }
+
+  /** One line, and one count. Clients that go away are normal: containerd cuts off every range that it reads in chunks. */
+  tell(method: string, bytes: number): void {
+    const { clock, log, metrics } = this.#deps
+    metrics?.requests.inc({ kind: this.kind, result: this.result, source: this.source ?? 'none' })
+    const quiet = this.result === 'aborted' || (this.kind !== 'manifest' && this.kind !== 'blob')
+    log[quiet ? 'debug' : 'info'](
+      {
+        method,
+        scope: this.scope,
+        tag: this.tag,
+        digest: this.digest === undefined ? undefined : shortDigest(this.digest),
+        status: this.status,
+        bytes,
+        source: this.source,
+        ms: Math.round(clock.now() - this.#started),
+        ...(this.error === undefined ? {} : { reason: describeError(this.error) })
+      },
+      `${this.kind} ${this.result}`
+    )
+  }
+}

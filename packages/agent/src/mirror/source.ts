@@ -1,0 +1,14 @@
+import type { SourceCounts } from '../ports.ts'
+
+/** Where bytes came from, as the response header and the log say it. */
+export type SourceName = 'local' | 'peer' | 'registry' | 'mixed'
+
+/** One name for what is in hand. */
+export function sourceOf(counts: SourceCounts): SourceName {
+  const used = (['local', 'peer', 'registry'] as const).filter((source) => counts[source] > 0)
+  return used.length > 1 ? 'mixed' : (used[0] ?? 'local')
+}
+
+export function movedBytes(counts: SourceCounts): number {
+  return counts.local + counts.peer + counts.registry
+}
