@@ -152,7 +152,7 @@ describe('through an agent', () => {
     const child = startCommand(['pull', 'app', '--agent', agent.url])
     const end = finished(child)
     const { socket } = await asked.promise
-    const closed = once(socket, 'close')
+    const closed = new Promise((resolve) => socket.once('close', resolve))
     child.kill('SIGINT')
     assert.equal((await end).code, 130)
     await closed
