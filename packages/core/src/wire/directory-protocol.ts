@@ -6,7 +6,8 @@
  *         hold       complete blobs held (full: the list replaces what was said before) and dropped
  *         partial    a blob being fetched, with what is there and the leases in hand; after hello, when there is one
  *         plan       I want these blobs (an image's layers, in manifest order); answered by plan with the same id
- *         report     progress on leases, each 100 ms while some are held, and at once when a leased run is there. All of it
+ *         report     progress on leases, each 100 ms while some are held (until
+ *                    all their pieces are spread), and at once when a leased run is there. All of it
  *                    since the last report: got, pieces that this host fetched from the registry; spread, pieces of those
  *                    that a peer announced; bytes that the registry sent for this blob, those of a fetch without a lease
  *                    included. whole: the registry ignores Range and streams the blob to this host from byte 0
@@ -16,8 +17,6 @@
  *         done       the whole digest is proven; root names the piece map
  *         map        the piece map, when asked for by wantMap
  *         cancel     the blob is wanted no longer; its leases are given back
- *
- * An agent that has nothing to say sends an empty hold every KEEPALIVE_MS, so that a host that vanished is noticed.
  *
  * tracker → welcome  answers hello; observed: the address the agent is seen at
  *         plan       per blob: what is known, the map if there is one, leases for the asker; one peer list for all
@@ -44,8 +43,6 @@ import {
 export const DIRECTORY_PROTOCOL = '/layerswarm/directory/1'
 /** A plan of 1,024 blobs with maps is sent in parts; one message never needs more. */
 export const MAX_DIRECTORY_MESSAGE = 4 * 1024 * 1024
-/** Longest silence of an agent, well under the minutes after which firewalls forget an idle connection. */
-export const KEEPALIVE_MS = 20_000
 
 export const holdingSchema = z.object({
   digest: digestField,

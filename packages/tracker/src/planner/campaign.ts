@@ -1,0 +1,153 @@
+/** The registry side of one blob: which runs wait, which are leased to whom, which are done. Bookkeeping only; the rules are in leases.ts. */
+import { bytesOfRun, type PieceLayout, piecesOfRun, RUN_PIECES, runCount } from '@layerswarm/core/piece-layout.ts'
+import { PieceSet } from '@layerswarm/core/piece-set.ts'
+import type { Blob, Campaign, FleetState, Holder, Host, LeasedRun } from '../state/model.ts'
+import { HOLDERS_PER_BLOB } from './limits.ts'
+import type { UnsignedLease } from './messages.ts'
+
+/** Run times kept for the median. */
+const RUN_TIMES = 15
+
+/** Starts to hand out the runs of a blob whose size is known. When somebody holds it whole there is nothing to hand out. */
+export function startCampaign(state: FleetState, blob: Blob, layout: PieceLayout): Campaign {
+  const runs = runCount(layout)
+  const campaign: Campaign = {
+    blob,
+    layout,
+    runs,
+    next: blob.completeCount > 0 ? runs : 0,
+    returned: [],
+    leased: new Map(),
+    known: new PieceSet(layout.pieces),
+    fetched: new PieceSet(layout.pieces),
+    holders: new Map(),
+    candidates: new Set(),
+    barred: new Set(),
+    slow: new Set(),
+    failures: new Map(),
+    pausedUntil: new Map(),
+    silenced: new Map(),
+    statedRates: [],
+    limit: HOLDERS_PER_BLOB,
+    ranged: true,
+    runTimes: [],
+    medianRunTime: 0,
+    fetchedBy: new Map(),
+    orphaned: new Map()
+  }
+  blob.campaign = campaign
+  state.campaigns.add(campaign)
+  return campaign
+}
+
+export function endCampaign(state: FleetState, campaign: Campaign): void {
+  for (const holder of campaign.holders.values()) holder.host.outstanding -= holder.open.size
+  state.campaigns.delete(campaign)
+  campaign.blob.campaign = undefined
+}
+
+/** Runs that nobody has a lease for. Runs known to be somewhere are counted too: they are few. */
+export function waitingRuns(campaign: Campaign): number {
+  return campaign.returned.length + campaign.runs - campaign.next
+}
+
+/** The run that goes out next, taken off the queue. */
+export function takeRun(campaign: Campaign): { run: number; instead: string | undefined } | undefined {
+  const returned = campaign.returned.shift()
+  if (returned !== undefined) return returned
+  while (campaign.next < campaign.runs) {
+    const run = campaign.next++
+    if (!campaign.leased.has(run) && !isKnown(campaign, run)) return { run, instead: undefined }
+  }
+  return undefined
+}
+
+/** Takes run 0 if it was never leased. */
+export function takeFirstRun(campaign: Campaign): { run: number; instead: undefined } | undefined {
+  if (campaign.next !== 0 || campaign.leased.has(0) || isKnown(campaign, 0)) return undefined
+  campaign.next = 1
+  return { run: 0, instead: undefined }
+}
+
+/** Puts a run at its place among those that go out before all never leased. */
+export function putBack(campaign: Campaign, run: number, instead: string | undefined): void {
+  const { returned } = campaign
+  let place = returned.length
+  while (place > 0 && (returned[place - 1]?.run ?? 0) > run) place--
+  if (place > 0 && returned[place - 1]?.run === run) return
+  returned.splice(place, 0, { run, instead })
+}
+
+export function isWaiting(campaign: Campaign, run: number): boolean {
+  return run >= campaign.next || campaign.returned.some((entry) => entry.run === run)
+}
+
+function isKnown(campaign: Campaign, run: number): boolean {
+  const { first, count } = piecesOfRun(campaign.layout, run)
+  return campaign.known.firstMissing(first) >= first + count
+}
+
+/** Bits of all pieces of `run`. */
+export function allPieces(campaign: Campaign, run: number): number {
+  return 2 ** Math.min(RUN_PIECES, campaign.layout.pieces - run * RUN_PIECES) - 1
+}
+
+export function runBytes(campaign: Campaign, run: number): number {
+  const { start, end } = bytesOfRun(campaign.layout, piecesOfRun(campaign.layout, run))
+  return end - start
+}
+
+export function holderOf(campaign: Campaign, host: Host): Holder {
+  const known = campaign.holders.get(host)
+  if (known !== undefined) return known
+  const holder: Holder = { host, campaign, open: new Map(), fetched: new Map(), pausedUntil: 0 }
+  campaign.holders.set(host, holder)
+  campaign.candidates.delete(host)
+  return holder
+}
+
+export function addLease(holder: Holder, run: number, serial: number, instead: string | undefined, now: number): LeasedRun {
+  const lease: LeasedRun = { run, holder, serial, instead, since: now, progressAt: now, got: 0, spread: 0 }
+  const { host } = holder
+  if (host.outstanding === 0) Object.assign(host.meter, { since: now, bytes: 0, busySince: now, progressAt: now })
+  holder.open.set(run, lease)
+  holder.campaign.leased.set(run, lease)
+  host.outstanding++
+  return lease
+}
+
+/** The lease is over. Whether the run goes out again is the caller's question. */
+export function dropLease(lease: LeasedRun): void {
+  const { holder, run } = lease
+  if (holder.open.delete(run)) holder.host.outstanding--
+  holder.fetched.delete(run)
+  if (holder.campaign.leased.get(run) === lease) holder.campaign.leased.delete(run)
+}
+
+/** All pieces of the run have arrived at its holder. */
+export function markFetched(lease: LeasedRun, now: number): void {
+  const { holder, run } = lease
+  if (!holder.open.delete(run)) return
+  holder.host.outstanding--
+  holder.fetched.set(run, lease)
+  holder.campaign.fetchedBy.set(run, holder.host)
+  const { runTimes } = holder.campaign
+  runTimes.push(now - lease.since)
+  if (runTimes.length > RUN_TIMES) runTimes.shift()
+  holder.campaign.medianRunTime = medianOf(runTimes)
+}
+
+/** The upper median; 0 of nothing. */
+export function medianOf(values: readonly number[]): number {
+  return values.toSorted((a, b) => a - b)[values.length >> 1] ?? 0
+}
+
+export function toWire(campaign: Campaign, lease: LeasedRun): UnsignedLease {
+  return {
+    blob: campaign.blob.digest,
+    run: lease.run,
+    holder: lease.holder.host.id,
+    serial: lease.serial,
+    ...(lease.instead === undefined || lease.instead === lease.holder.host.id ? {} : { instead: lease.instead })
+  }
+}

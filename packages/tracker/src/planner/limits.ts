@@ -1,0 +1,62 @@
+/** How often the planner looks at what is late, ms; also how often a holder reports. */
+export const TICK_MS = 100
+
+/** Hosts that a plan names: with 7 dials of each the mean degree is 14, enough for 14 requests in flight. */
+export const PEERS_PER_PLAN = 7
+/** A host with fewer live neighbours may ask for more. */
+export const PEERS_ENOUGH = 12
+/** No host is named to others beyond this many connections. */
+export const DEGREE_CAP = 20
+/** Hosts asked for later only up to here, so that newcomers always find room: else they could only join each other. */
+export const DEGREE_SHARED = (DEGREE_CAP * 3) / 4
+/** A host that alone has a piece may be named beyond the cap, up to here. */
+export const DEGREE_HARD_CAP = 2 * DEGREE_CAP
+
+/** Hosts that fetch one blob from the registry at once. */
+export const HOLDERS_PER_BLOB = 8
+/** Runs for a host of which no rate is known. */
+export const FIRST_RUNS = 2
+/** A holder has leases for as long as this, ms: more than a report and its answer take. */
+export const LEASE_AHEAD_MS = 250
+/** Leases out per blob at least, so that few holders are never short of work between two reports. */
+export const RUNS_OUT_PER_BLOB = 16
+/** Leases of one holder and blob at most: what is lost with a host that dies. */
+export const MAX_RUNS_PER_HOLDER = 32
+/** Second runs of an image's layers are leased in one plan up to this many runs out. */
+export const FIRST_PLAN_RUNS = 8
+
+/** A holder that says nothing for so long is given up, ms: seven reports. */
+export const SILENT_MS = 750
+/** The same where links are slow and runs take seconds, ms. */
+export const MAX_SILENT_MS = 5_000
+/** Leases taken away go to holders heard within this time, ms. */
+export const ALIVE_MS = 300
+/** A run without progress for this many times what it should take is late; never before LATE_MIN_MS. */
+export const LATE_FACTOR = 4
+export const LATE_MIN_MS = 1_000
+/** Two ticks further apart than this mean that this process was held up: nobody's silence counts then, ms. */
+export const HELD_UP_MS = 300
+
+/** Asked to hold no lease: below this share of the median link rate that the swarm states. */
+export const SLOW_LINK_SHARE = 1 / 2
+/** Holder no more: below this share of the holders' median rate, once measured for SLOW_AFTER_MS. */
+export const SLOW_HOLDER_SHARE = 1 / 3
+export const SLOW_AFTER_MS = 500
+/** Stated rates kept per blob for the median. */
+export const MAX_STATED_RATES = 64
+
+/** A host that gave leases back gets none of the blob for so long, ms. */
+export const PAUSE_MS = 1_000
+/** After so many failures it gets none of the blob at all. */
+export const MAX_FAILURES = 3
+
+/** After a restart nothing is leased for so long, ms: those who hold leases come back first. */
+export const QUIET_MS = 1_000
+/** While they keep coming it is longer, up to this, ms: an agent's third attempt to reconnect. */
+export const MAX_QUIET_MS = 3_000
+
+export const GATEWAYS_PER_ZONE = 4
+/** The same piece is looked for once in this time, ms. */
+export const ORPHAN_MS = 1_000
+/** A holder is asked for its map again after this, ms. */
+export const MAP_RETRY_MS = 5_000

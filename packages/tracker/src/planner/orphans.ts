@@ -1,0 +1,56 @@
+/** Pieces that an idle host finds at no neighbour. */
+import type { Digest } from '@layerswarm/core/digest.ts'
+import { runOf } from '@layerswarm/core/piece-layout.ts'
+import type { Campaign, FleetState, Host } from '../state/model.ts'
+import { dropLease, isWaiting, putBack } from './campaign.ts'
+import { draw, introduce } from './handout.ts'
+import { handOut } from './leases.ts'
+import { DEGREE_HARD_CAP, ORPHAN_MS } from './limits.ts'
+import { type Outbox, send } from './messages.ts'
+
+/**
+ * Names a host that has the piece, or is fetching it; where that did not help a second later, or there is none, the run
+ * is leased again, to the asker if it may.
+ */
+export function takeOrphans(state: FleetState, host: Host, digest: Digest, pieces: readonly number[], now: number, out: Outbox): void {
+  const campaign = state.blobs.get(digest)?.campaign
+  if (campaign === undefined || !host.wants.has(campaign.blob)) return
+  const named = new Set<Host>()
+  let queued = false
+  for (const run of new Set(pieces.map(runOf))) {
+    if (run >= campaign.runs || isWaiting(campaign, run)) continue
+    const at = campaign.orphaned.get(run)
+    if (at !== undefined && now - at < ORPHAN_MS) continue
+    campaign.orphaned.set(run, now)
+    const source = sourceOf(state, campaign, host, run)
+    if (source !== undefined && (at === undefined || !host.links.has(source))) named.add(source)
+    else queued = leaseAgain(campaign, host, run) || queued
+  }
+  const peers = introduce(
+    host,
+    [...named].filter((source) => host.links.has(source) || source.links.size < DEGREE_HARD_CAP)
+  )
+  if (peers.length > 0) send(out, host, { t: 'peers', blob: digest, peers: peers.slice(0, 64) })
+  if (queued) handOut(state, campaign, now, out)
+}
+
+/** Who should have the run: its holder, whoever fetched it, or a host that holds the whole. */
+function sourceOf(state: FleetState, campaign: Campaign, asker: Host, run: number): Host | undefined {
+  const fetcher = campaign.leased.get(run)?.holder.host ?? campaign.fetchedBy.get(run)
+  if (fetcher !== undefined && fetcher !== asker && state.hosts.get(fetcher.id) === fetcher) return fetcher
+  for (const members of campaign.blob.zones.values()) {
+    const [host] = draw(state.random, members, 1, (one) => one !== asker && one.holds.has(campaign.blob.digest) && !asker.links.has(one))
+    if (host !== undefined) return host
+  }
+  return undefined
+}
+
+/** @returns whether the run waits now. A run that its holder is still fetching is left alone. */
+function leaseAgain(campaign: Campaign, asker: Host, run: number): boolean {
+  const lease = campaign.leased.get(run)
+  if (lease?.holder.open.has(run)) return false
+  if (lease !== undefined) dropLease(lease)
+  const before = lease?.holder.host ?? campaign.fetchedBy.get(run)
+  putBack(campaign, run, before === asker ? undefined : before?.id)
+  return true
+}
