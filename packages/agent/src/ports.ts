@@ -100,7 +100,8 @@ export interface PartialBlob extends BlobReader {
 }
 
 export interface HoldingChange {
-  readonly change: 'added' | 'removed'
+  /** `started`: a blob has a writer, so `open` gives a reader of what lands; the others are of complete blobs. */
+  readonly change: 'started' | 'added' | 'removed'
   readonly digest: Digest
   readonly size: number
 }
@@ -118,7 +119,7 @@ export interface BlobStore extends AsyncDisposable {
   /** Removes a blob that nobody reads or writes. @returns whether it did. */
   delete(digest: Digest): Promise<boolean>
   list(): AsyncIterable<BlobStat>
-  /** Commits and removals from now on. */
+  /** What begins to arrive, is committed and is removed from now on. */
   changes(options?: Abortable): AsyncIterable<HoldingChange>
 }
 

@@ -70,6 +70,7 @@ export class MemoryBlobStore implements BlobStore {
     held.writing = true
     held.presence.recover()
     this.#blobs.set(digest, held)
+    this.#changes.publish({ change: 'started', digest, size: layout.size })
     return new MemoryWriter(held, (change) => this.#changes.publish(change))
   }
 

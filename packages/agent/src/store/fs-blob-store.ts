@@ -153,6 +153,7 @@ export class FsBlobStore implements BlobStore {
       this.#stopWriting(use, error)
       throw error
     }
+    this.#changes.publish({ change: 'started', digest, size: layout.size })
     return this.#writer(use, use.ingest as Ingest, entry)
   }
 
