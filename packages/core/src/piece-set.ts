@@ -94,12 +94,39 @@ export class PieceSet {
   /** The first piece at or after `from` that is in this set and in all `others` (of the same length); -1 when there is none. */
   firstCommon(others: readonly PieceSet[], from = 0): number {
     for (let at = from >>> 5; at < this.#words.length; at++) {
-      let word = this.#words[at] ?? 0
-      for (const other of others) word &= other.#words[at] ?? 0
+      let word = this.#common(others, at)
       if (at === from >>> 5) word &= 0xffffffff << (from & 31)
       if (word !== 0) return at * 32 + 31 - Math.clz32(word & -word)
     }
     return -1
+  }
+
+  /**
+   * One of the pieces that are in this set and in all `others` (of the same length), each as likely as the next; -1 when
+   * there is none.
+   * @param random uniform in [0, 1)
+   */
+  randomCommon(others: readonly PieceSet[], random: () => number): number {
+    let count = 0
+    for (let at = 0; at < this.#words.length; at++) count += bitsIn(this.#common(others, at))
+    if (count === 0) return -1
+    let left = Math.floor(random() * count)
+    for (let at = 0; ; at++) {
+      let word = this.#common(others, at)
+      const bits = bitsIn(word)
+      if (left >= bits) {
+        left -= bits
+        continue
+      }
+      for (; left > 0; left--) word &= word - 1
+      return at * 32 + 31 - Math.clz32(word & -word)
+    }
+  }
+
+  #common(others: readonly PieceSet[], at: number): number {
+    let word = this.#words[at] ?? 0
+    for (const other of others) word &= other.#words[at] ?? 0
+    return word
   }
 
   *[Symbol.iterator](): Generator<number> {
@@ -123,4 +150,10 @@ export class PieceSet {
     copy.#count = this.#count
     return copy
   }
+}
+
+function bitsIn(word: number): number {
+  let bits = word - ((word >>> 1) & 0x55555555)
+  bits = (bits & 0x33333333) + ((bits >>> 2) & 0x33333333)
+  return (((bits + (bits >>> 4)) & 0x0f0f0f0f) * 0x01010101) >>> 24
 }

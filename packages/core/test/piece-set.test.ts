@@ -28,6 +28,13 @@ test('a piece set behaves like a set of numbers', () => {
       const other = PieceSet.of(length, b)
       const common = [...model].filter((i) => b.includes(i) && i >= from)
       assert.equal(set.firstCommon([other], from), common.length === 0 ? -1 : Math.min(...common))
+      for (const r of [0, 0.3, 0.999]) {
+        const all = [...model].filter((i) => b.includes(i)).sort((x, y) => x - y)
+        assert.equal(
+          set.randomCommon([other], () => r),
+          all[Math.floor(r * all.length)] ?? -1
+        )
+      }
       for (const piece of b) assert.equal(set.remove(piece), model.delete(piece))
       assert.deepEqual(
         [...set],

@@ -1,10 +1,14 @@
 /** The scheduler's registry half: leases in hand become ranged requests, and what came of them is reported. */
 import type { Lease } from '@layerswarm/core/claims.ts'
 import { type PieceRun, piecesOfRun, RUN_PIECES, runOf } from '@layerswarm/core/piece-layout.ts'
-import { type BlobState, leaseOf, removeCopy, type SwarmCommand, type SwarmState, setAssigned } from './state.ts'
+import { type BlobState, leaseOf, removeCopy, type SwarmCommand, type SwarmState, setAssigned, smooth } from './state.ts'
 
-/** Ranged requests to the registry per blob: the next opens while one streams, so that its first byte costs no gap. */
-const FETCHES = 2
+/** Ranged requests to the registry per blob: the next opens while others stream, so that its first byte costs no gap. */
+const MAX_FETCHES = 4
+/** Requests opened before anything is known of the registry's pace. */
+const FIRST_FETCHES = 2
+/** The next request opens when what is under way will last no longer than this many first-byte times. */
+const FIRST_BYTES_AHEAD = 2
 /** Longest request in runs: what may be lost with one connection. */
 const MAX_SPAN_RUNS = 32
 const REPORT_MS = 100
@@ -59,22 +63,44 @@ function nextSpan(blob: BlobState, from: number): PieceRun | undefined {
   return { first, count }
 }
 
+/** How long the transfers under way will keep the registry's stream busy, ms. */
+function workUnderWay(blob: BlobState): number {
+  let pieces = 0
+  for (const fetch of blob.fetches) pieces += fetch.run.first + fetch.run.count - fetch.next
+  return pieces * blob.pieceMs
+}
+
+function needsFetch(blob: BlobState): boolean {
+  if (blob.noRange) return blob.fetches.length === 0
+  if (blob.pieceMs === 0) return blob.fetches.length < FIRST_FETCHES
+  return blob.fetches.length < MAX_FETCHES && workUnderWay(blob) < FIRST_BYTES_AHEAD * blob.firstByteMs + blob.pieceMs
+}
+
 /** Starts registry transfers for what is assigned. */
 export function startFetches(state: SwarmState, blob: BlobState, now: number): SwarmCommand[] {
   const commands: SwarmCommand[] = []
   if (now < blob.registryRetryAt || blob.assigned.count === 0) return commands
-  const most = blob.noRange ? 1 : FETCHES
-  while (blob.fetches.length < most) {
-    const [running] = blob.fetches
-    if (running !== undefined && running.next - running.run.first < running.run.count / 2) break
+  while (needsFetch(blob)) {
     const waiting = Math.min(...blob.readers.keys())
     const run = (Number.isFinite(waiting) ? nextSpan(blob, waiting) : undefined) ?? nextSpan(blob, 0)
     if (run === undefined) break
-    const fetch = { id: state.nextFetch++, run, next: run.first }
+    const fetch = { id: state.nextFetch++, run, next: run.first, since: now }
     blob.fetches.push(fetch)
     commands.push({ type: 'fetch', blob: blob.digest, fetch: fetch.id, run })
   }
   return commands
+}
+
+/** A piece has come from the registry: how long do pieces take, and how long the first one? */
+export function noteRegistryPace(blob: BlobState, piece: number, now: number): void {
+  const fetch = blob.fetches.find((candidate) => piece >= candidate.next && piece < candidate.run.first + candidate.run.count)
+  if (fetch === undefined) return
+  const first = fetch.next === fetch.run.first
+  const gap = now - Math.max(blob.registryArrivedAt, first ? fetch.since : 0)
+  if (!first || blob.fetches.length > 1 || blob.pieceMs === 0) blob.pieceMs = smooth(blob.pieceMs, gap)
+  if (first) blob.firstByteMs = smooth(blob.firstByteMs, Math.max(0, now - fetch.since - blob.pieceMs))
+  blob.registryArrivedAt = now
+  fetch.next = piece + 1
 }
 
 /** A piece of a lease is here, from wherever: it counts as fetched, and as spread once a neighbour announces it. */

@@ -65,12 +65,10 @@ export function choosePiece(state: SwarmState, neighbour: Neighbour): { blob: Bl
   for (const blob of state.blobs.values()) {
     const has = blob.holders.get(neighbour.id)
     if (has === undefined || blob.wanted.count === 0) continue
-    const from = Math.floor(state.random() * blob.layout.pieces)
-    let piece = blob.rare.firstCommon([blob.wanted, has], from)
-    if (piece < 0) piece = blob.rare.firstCommon([blob.wanted, has])
-    if (piece >= 0) return { blob, piece }
+    const rare = blob.rare.randomCommon([blob.wanted, has], state.random)
+    if (rare >= 0) return { blob, piece: rare }
     if (lowest !== undefined) continue
-    piece = blob.wanted.firstCommon([has])
+    const piece = blob.wanted.firstCommon([has])
     if (piece >= 0) lowest = { blob, piece }
   }
   return lowest

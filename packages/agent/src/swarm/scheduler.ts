@@ -4,7 +4,17 @@
  * is handed: no I/O, clock, timers or true randomness, so that the simulator and the tests run it unchanged.
  */
 import { isHopeless, reportOrphans, takeOrphanedRuns } from './adrift.ts'
-import { grantLeases, noteLanded, noteSpread, registryFailed, report, revokeLeases, startFetches, stopIdleFetches } from './leases.ts'
+import {
+  grantLeases,
+  noteLanded,
+  noteRegistryPace,
+  noteSpread,
+  registryFailed,
+  report,
+  revokeLeases,
+  startFetches,
+  stopIdleFetches
+} from './leases.ts'
 import { chooseHedges, chooseHolder, chooseNeighbour, choosePiece, isStalled, requestLimit } from './policy.ts'
 import {
   addCopy,
@@ -20,7 +30,8 @@ import {
   type SwarmCommand,
   type SwarmEvent,
   type SwarmState,
-  setAssigned
+  setAssigned,
+  smooth
 } from './state.ts'
 
 /** Neighbours beyond which no more are dialled. */
@@ -34,7 +45,6 @@ const ASK_PEERS_MOST_MS = 5000
 const RETIRE_MS = 5000
 /** A host that holds everything has no news to send: after this long it is tried again, ms. */
 const PROBATION_MS = 2000
-const PACE_SMOOTHING = 0.2
 
 /** Applies one event. @param now milliseconds on the scale of every other `now` */
 export function step(state: SwarmState, event: SwarmEvent, now: number): readonly SwarmCommand[] {
@@ -235,8 +245,7 @@ function landed(state: SwarmState, blob: BlobState, event: BlobEvent & { type: '
       state.pace = smooth(state.pace, took)
     }
   }
-  const fetch = fromRegistry ? blob.fetches.find((f) => piece >= f.run.first && piece < f.run.first + f.run.count) : undefined
-  if (fetch !== undefined) fetch.next = piece + 1
+  if (fromRegistry) noteRegistryPace(blob, piece, now)
   setAssigned(state, blob, piece, false)
   blob.arrivedAt = now
   if (fromRegistry) blob.registryFailures = 0
@@ -247,10 +256,6 @@ function landed(state: SwarmState, blob: BlobState, event: BlobEvent & { type: '
   commands.push(...report(blob, now))
   if (blob.have.complete) commands.push(...finish(blob, now))
   return commands
-}
-
-function smooth(average: number, value: number): number {
-  return average === 0 ? value : average + PACE_SMOOTHING * (value - average)
 }
 
 function finish(blob: BlobState, now: number): SwarmCommand[] {

@@ -40,6 +40,7 @@ export interface RegistryFetch {
   readonly run: PieceRun
   /** The next piece it will bring. */
   next: number
+  readonly since: number
 }
 
 export interface BlobState {
@@ -78,6 +79,10 @@ export interface BlobState {
   askedOrphansAt: number
   /** The registry serves whole streams only. */
   noRange: boolean
+  /** Smoothed wait for the first piece of a transfer beyond the time the piece takes, and time per piece, ms; 0 before the first. */
+  firstByteMs: number
+  pieceMs: number
+  registryArrivedAt: number
   registryFailures: number
   registryRetryAt: number
   /** The registry's answer to this host is final: no access, or no such content. */
@@ -195,6 +200,9 @@ export function createBlob(state: SwarmState, digest: Digest, layout: PieceLayou
     askedPeersAt: now,
     askedOrphansAt: Number.NEGATIVE_INFINITY,
     noRange: false,
+    firstByteMs: 0,
+    pieceMs: 0,
+    registryArrivedAt: now,
     registryFailures: 0,
     registryRetryAt: 0,
     registryRefused: false,
@@ -285,4 +293,11 @@ export function setAssigned(state: SwarmState, blob: BlobState, piece: number, a
 /** The lease in hand that covers `piece`. */
 export function leaseOf(blob: BlobState, piece: number): Lease | undefined {
   return blob.leases.get(runOf(piece))
+}
+
+const SMOOTHING = 0.2
+
+/** Folds `value` into a moving average; 0 means that there is none yet. */
+export function smooth(average: number, value: number): number {
+  return average === 0 ? value : average + SMOOTHING * (value - average)
 }

@@ -1,0 +1,255 @@
+import { nextUpload } from '@layerswarm/agent/swarm/policy.ts'
+import { step } from '@layerswarm/agent/swarm/scheduler.ts'
+import { createState, type SwarmCommand, type SwarmEvent } from '@layerswarm/agent/swarm/state.ts'
+import type { Digest } from '@layerswarm/core/digest.ts'
+import { type PieceLayout, pieceLength } from '@layerswarm/core/piece-layout.ts'
+import { PieceSet } from '@layerswarm/core/piece-set.ts'
+import type { AgentMessage } from '@layerswarm/core/wire/directory-protocol.ts'
+import { Link } from './link.ts'
+import type { World } from './world.ts'
+
+const TICK_MS = 50
+const HAVE_BATCH_MS = 20
+/** Uploads at a time; more only while their receivers hold the others up. */
+const UPLOADS = 2
+const UPLOADS_BLOCKED = 8
+
+interface Upload {
+  readonly peer: SimHost
+  readonly blob: Digest
+  readonly piece: number
+  readonly held: number
+  cancelled: boolean
+}
+
+interface Watched {
+  readonly watchers: Set<SimHost>
+  pending: number[]
+  flushedAt: number
+  flushing: boolean
+}
+
+/** One agent in virtual time: the shipped scheduler, with links, neighbours and a tracker that are simulated. */
+export class SimHost {
+  readonly id: string
+  readonly up: Link
+  readonly down: Link
+  readonly state
+  readonly #world: World
+  readonly #wants: readonly { digest: Digest; layout: PieceLayout }[]
+  readonly has = new Map<Digest, PieceSet>()
+  readonly neighbours = new Set<SimHost>()
+  readonly #watched = new Map<Digest, Watched>()
+  readonly #served = new Map<string, number>()
+  #waiting: Upload[] = []
+  #active = 0
+  #blocked = 0
+  readonly #fetches = new Map<number, () => void>()
+  dead = false
+  startedAt = 0
+  finishedAt: number | undefined
+  readerAt: number | undefined
+  duplicateBytes = 0
+  counts = { haves: 0, requests: 0, tracker: 0 }
+
+  constructor(world: World, id: string, rate: number, wants: readonly { digest: Digest; layout: PieceLayout }[]) {
+    this.#world = world
+    this.id = id
+    this.up = new Link(rate)
+    this.down = new Link(rate)
+    this.#wants = wants
+    this.state = createState(id, world.random, true)
+  }
+
+  get progress(): number {
+    let have = 0
+    for (const set of this.has.values()) have += set.count
+    return have
+  }
+
+  start(): void {
+    const { queue } = this.#world
+    this.startedAt = queue.now
+    for (const { digest, layout } of this.#wants) {
+      this.has.set(digest, new PieceSet(layout.pieces))
+      this.dispatch({ type: 'open', blob: digest, layout, have: new PieceSet(layout.pieces) })
+      this.dispatch({ type: 'map', blob: digest, proven: true })
+    }
+    this.#world.tell(this, {
+      t: 'plan',
+      id: 1,
+      scope: 'sim/image',
+      blobs: this.#wants.map(({ digest, layout }) => ({ digest, size: layout.size })),
+      origin: true,
+      want: true,
+      ...(this.#world.statesRates && { rate: this.down.rate * 1000 })
+    })
+    queue.after(TICK_MS, () => this.#tick())
+  }
+
+  #tick(): void {
+    if (this.dead || this.state.blobs.size === 0) return
+    this.dispatch({ type: 'tick' })
+    this.#world.queue.after(TICK_MS, () => this.#tick())
+  }
+
+  die(): void {
+    this.dead = true
+    for (const stop of this.#fetches.values()) stop()
+    this.#waiting = []
+  }
+
+  dispatch(event: SwarmEvent): void {
+    if (this.dead) return
+    for (const command of step(this.state, event, this.#world.queue.now)) this.#execute(command)
+  }
+
+  #execute(command: SwarmCommand): void {
+    const world = this.#world
+    const { queue, rtt } = world
+    if (command.type === 'connect') world.connect(this, command.peer.id)
+    else if (command.type === 'observe') queue.after(rtt / 2, () => world.host(command.peer).watch(this, command.blob))
+    else if (command.type === 'request') {
+      this.counts.requests++
+      const upload = { peer: this, blob: command.blob, piece: command.piece, held: command.held, cancelled: false }
+      queue.after(rtt / 2, () => world.host(command.peer).ask(upload))
+    } else if (command.type === 'cancel') {
+      queue.after(rtt / 2, () => world.host(command.peer).cancel(this, command.blob, command.piece))
+    } else if (command.type === 'fetch') this.#fetch(command)
+    else if (command.type === 'stopFetch') this.#fetches.get(command.fetch)?.()
+    else if (command.type === 'tell') world.tell(this, command.note as AgentMessage)
+    else if (command.type === 'complete') this.#complete(command.blob)
+    else if (command.type === 'retire') this.dispatch({ type: 'close', blob: command.blob })
+    else throw new Error(`${this.id}: ${command.type} at ${queue.now}`)
+  }
+
+  #fetch({ blob, fetch, run }: SwarmCommand & { type: 'fetch' }): void {
+    const layout = this.#world.layout(blob)
+    const stop = this.#world.registry.fetch(
+      layout,
+      run,
+      this.down,
+      (piece) => {
+        if (piece === 0 && run.first !== 0 && !this.#world.registry.ranged) this.dispatch({ type: 'noRange', blob })
+        this.land(blob, piece, 'registry')
+      },
+      () => this.dispatch({ type: 'fetchEnded', blob, fetch })
+    )
+    this.#fetches.set(fetch, stop)
+  }
+
+  receive(blob: Digest, piece: number, from: string, load: number): void {
+    this.dispatch({ type: 'available', peer: from, blob, pieces: [], load, gone: false })
+    this.land(blob, piece, from)
+  }
+
+  /** A piece has arrived whole. */
+  land(blob: Digest, piece: number, from: string): void {
+    if (this.dead) return
+    const bytes = pieceLength(this.#world.layout(blob), piece)
+    const fresh = this.has.get(blob)?.add(piece) === true
+    if (!fresh) this.duplicateBytes += bytes
+    this.dispatch({ type: 'landed', blob, piece, from, bytes })
+    if (fresh) this.#announce(blob, piece)
+  }
+
+  #complete(blob: Digest): void {
+    const { queue } = this.#world
+    this.#world.tell(this, { t: 'done', blob, size: this.#world.layout(blob).size, root: Buffer.from(blob) })
+    this.#world.tell(this, { t: 'hold', full: false, add: [{ digest: blob, size: this.#world.layout(blob).size }], drop: [] })
+    if (this.#wants.every(({ digest }) => this.has.get(digest)?.complete)) {
+      this.finishedAt = queue.now
+      this.#world.finished(this)
+    }
+  }
+
+  watch(watcher: SimHost, blob: Digest): void {
+    if (this.dead) return
+    let watched = this.#watched.get(blob)
+    if (watched === undefined) {
+      watched = { watchers: new Set(), pending: [], flushedAt: Number.NEGATIVE_INFINITY, flushing: false }
+      this.#watched.set(blob, watched)
+    }
+    watched.watchers.add(watcher)
+    const pieces = this.has.get(blob)?.clone() ?? []
+    this.#inform(watcher, blob, pieces)
+  }
+
+  #inform(watcher: SimHost, blob: Digest, pieces: Iterable<number>): void {
+    const load = this.#active + this.#waiting.length
+    this.#world.queue.after(this.#world.rtt / 2, () =>
+      watcher.dispatch({ type: 'available', peer: this.id, blob, pieces, load, gone: false })
+    )
+  }
+
+  #announce(blob: Digest, piece: number): void {
+    const watched = this.#watched.get(blob)
+    if (watched === undefined) return
+    watched.pending.push(piece)
+    if (watched.flushing) return
+    watched.flushing = true
+    this.#world.queue.at(Math.max(this.#world.queue.now, watched.flushedAt + HAVE_BATCH_MS), () => {
+      watched.flushing = false
+      watched.flushedAt = this.#world.queue.now
+      const pieces = watched.pending
+      watched.pending = []
+      if (this.dead) return
+      for (const watcher of watched.watchers) {
+        const known = this.state.blobs.get(blob)?.holders.get(watcher.id)
+        const news = known === undefined ? pieces : pieces.filter((p) => !known.has(p))
+        if (news.length === 0) continue
+        this.counts.haves++
+        this.#inform(watcher, blob, news)
+      }
+    })
+  }
+
+  ask(upload: Upload): void {
+    if (this.dead) return
+    this.#waiting.push(upload)
+    this.#serve()
+  }
+
+  cancel(peer: SimHost, blob: Digest, piece: number): void {
+    const at = this.#waiting.findIndex((u) => u.peer === peer && u.blob === blob && u.piece === piece)
+    if (at >= 0) this.#waiting.splice(at, 1)
+  }
+
+  #serve(): void {
+    const { queue } = this.#world
+    while (this.#waiting.length > 0 && this.#active < UPLOADS + Math.min(this.#blocked, UPLOADS_BLOCKED - UPLOADS)) {
+      const requests = this.#waiting.map((u) => ({
+        peer: u.peer.id,
+        blob: u.blob,
+        piece: u.piece,
+        held: u.held,
+        served: this.#served.get(`${u.blob} ${u.piece}`) ?? 0
+      }))
+      const [upload] = this.#waiting.splice(nextUpload(requests), 1)
+      if (upload === undefined) return
+      const key = `${upload.blob} ${upload.piece}`
+      this.#served.set(key, (this.#served.get(key) ?? 0) + 1)
+      this.#active++
+      const bytes = pieceLength(this.#world.layout(upload.blob), upload.piece)
+      queue.at(this.up.pass(queue.now, bytes), () => this.#sent(upload, bytes))
+    }
+  }
+
+  /** The bytes have left; they are through when the receiver's link has taken them, behind what others send it. */
+  #sent(upload: Upload, bytes: number): void {
+    const { queue, rtt } = this.#world
+    const arrived = upload.peer.down.passThrough(queue.now, bytes)
+    const held = arrived > queue.now + bytes / this.up.rate
+    if (held) {
+      this.#blocked++
+      this.#serve()
+    }
+    queue.at(arrived, () => {
+      this.#active--
+      if (held) this.#blocked--
+      this.#serve()
+      const load = this.#active + this.#waiting.length
+      if (!this.dead) queue.after(rtt / 2, () => upload.peer.receive(upload.blob, upload.piece, this.id, load))
+    })
+  }
+}

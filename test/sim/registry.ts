@@ -1,0 +1,84 @@
+import { type PieceLayout, type PieceRun, pieceLength } from '@layerswarm/core/piece-layout.ts'
+import type { EventQueue } from './event-queue.ts'
+import { Link } from './link.ts'
+
+/** Pieces of one transfer that may be past the registry's link and not past the reader's: what sockets buffer. */
+const WINDOW = 4
+
+interface Stream {
+  readonly layout: PieceLayout
+  readonly run: PieceRun
+  readonly downlink: Link
+  readonly onPiece: (piece: number) => void
+  readonly onEnd: () => void
+  next: number
+  underway: number
+  stopped: boolean
+}
+
+/** The registry: ranged transfers that share its uplink piece by piece. */
+export class SimRegistry {
+  readonly #queue: EventQueue
+  readonly #uplink: Link
+  readonly #firstByte: number
+  readonly #streams = new Set<Stream>()
+  #busy = false
+  /** Bytes sent, those of transfers that were stopped included. */
+  sent = 0
+  readonly ranged: boolean
+
+  constructor(queue: EventQueue, options: { rate: number; firstByte: number; ranged: boolean }) {
+    this.#queue = queue
+    this.#uplink = new Link(options.rate)
+    this.#firstByte = options.firstByte
+    this.ranged = options.ranged
+  }
+
+  /** @returns how to stop it */
+  fetch(layout: PieceLayout, run: PieceRun, downlink: Link, onPiece: (piece: number) => void, onEnd: () => void): () => void {
+    const whole = this.ranged ? run : { first: 0, count: layout.pieces }
+    const stream: Stream = { layout, run: whole, downlink, onPiece, onEnd, next: whole.first, underway: 0, stopped: false }
+    this.#queue.after(this.#firstByte, () => {
+      if (stream.stopped) return
+      this.#streams.add(stream)
+      this.#send()
+    })
+    return () => {
+      stream.stopped = true
+      this.#streams.delete(stream)
+    }
+  }
+
+  #send(): void {
+    if (this.#busy) return
+    for (const stream of this.#streams) {
+      if (stream.underway >= WINDOW) continue
+      // Round robin: who was served goes to the end.
+      this.#streams.delete(stream)
+      const piece = stream.next++
+      if (stream.next < stream.run.first + stream.run.count) this.#streams.add(stream)
+      this.#sendPiece(stream, piece)
+      return
+    }
+  }
+
+  #sendPiece(stream: Stream, piece: number): void {
+    this.#busy = true
+    stream.underway++
+    const bytes = pieceLength(stream.layout, piece)
+    this.sent += bytes
+    const through = this.#uplink.pass(this.#queue.now, bytes)
+    this.#queue.at(through, () => {
+      this.#busy = false
+      this.#queue.at(stream.downlink.passThrough(through, bytes), () => {
+        stream.underway--
+        if (!stream.stopped) {
+          stream.onPiece(piece)
+          if (piece === stream.run.first + stream.run.count - 1) stream.onEnd()
+        }
+        this.#send()
+      })
+      this.#send()
+    })
+  }
+}
