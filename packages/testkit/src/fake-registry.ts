@@ -186,7 +186,15 @@ export class FakeRegistry implements AsyncDisposable {
       method,
       fault: this.#faults.take({ kind, method, reference }),
       log: this.log,
-      record: this.log.begin({ kind, method, repository, reference, query, headers: request.headers }),
+      record: this.log.begin({
+        kind,
+        method,
+        repository,
+        reference,
+        query,
+        headers: request.headers,
+        connection: request.socket.remotePort
+      }),
       closed: gone.signal
     }
   }

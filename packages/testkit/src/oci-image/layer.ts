@@ -8,10 +8,11 @@ import { pipeline } from 'node:stream/promises'
 import { createGzip, createZstdCompress } from 'node:zlib'
 import type { Digest } from '@layerswarm/core/digest.ts'
 import { pack } from 'tar-stream'
-import { noise } from './noise.ts'
+import { SeededRandom } from '../seeded-random.ts'
 
 /** Files are cut at this size: a layer of any size is a few files, as in real images. */
 const FILE_BYTES = 16 * 1024 * 1024
+const NOISE_CHUNK = 256 * 1024
 
 export type Compression = 'gzip' | 'zstd' | 'none'
 
@@ -126,4 +127,9 @@ async function fill(archive: ReturnType<typeof pack>, spec: LayerSpec): Promise<
     await pipeline(Readable.from(noise(`${spec.seed}/${file}`, size)), archive.entry({ ...common, name, size, mode: 0o644 }))
   }
   archive.finalize()
+}
+
+function* noise(seed: string, size: number): Generator<Uint8Array> {
+  const random = new SeededRandom(seed)
+  for (let left = size; left > 0; left -= NOISE_CHUNK) yield random.bytes(Math.min(NOISE_CHUNK, left))
 }
