@@ -43,7 +43,7 @@ const ASK_PEERS_MS = 300
 const ASK_PEERS_MOST_MS = 5000
 /** How long a finished blob stays watched for its last leased pieces to spread, ms. */
 const RETIRE_MS = 5000
-/** A host that holds everything has no news to send: after this long it is tried again, ms. */
+/** A host that holds everything has no news to send: after this long it is tried again, and then after twice as long, ms. */
 const PROBATION_MS = 2000
 
 /** Applies one event. @param now milliseconds on the scale of every other `now` */
@@ -71,6 +71,7 @@ function apply(state: SwarmState, event: SwarmEvent, now: number): SwarmCommand[
     case 'open': {
       const blob = createBlob(state, event.blob, event.layout, event.have, now)
       state.blobs.set(event.blob, blob)
+      for (const piece of blob.vouched) refresh(state, blob, piece)
       if (blob.have.complete) return finish(blob, now)
       return [...state.neighbours.keys()].map((peer) => ({ type: 'observe', peer, blob: event.blob }))
     }
@@ -154,7 +155,16 @@ function restate(blob: BlobState): SwarmCommand[] {
 function neighbourUp(state: SwarmState, peer: string, now: number): SwarmCommand[] {
   if (state.banned.has(peer)) return []
   if (!state.neighbours.has(peer)) {
-    state.neighbours.set(peer, { id: peer, load: 0, useful: 0, requests: new Set(), suspectSince: undefined, heardAt: now, pace: 0 })
+    state.neighbours.set(peer, {
+      id: peer,
+      load: 0,
+      useful: 0,
+      requests: new Set(),
+      suspectSince: undefined,
+      stalls: 0,
+      heardAt: now,
+      pace: 0
+    })
   }
   return [...state.blobs.keys()].map((blob) => ({ type: 'observe', peer, blob }))
 }
@@ -210,6 +220,7 @@ function heard(state: SwarmState, peer: string, now: number): Neighbour | undefi
   if (neighbour !== undefined) {
     neighbour.heardAt = now
     neighbour.suspectSince = undefined
+    neighbour.stalls = 0
   }
   return neighbour
 }
@@ -288,12 +299,13 @@ function reader(blob: BlobState, piece: number, waiting: boolean): SwarmCommand[
 function stalls(state: SwarmState, now: number): SwarmCommand[] {
   const commands: SwarmCommand[] = []
   for (const neighbour of state.neighbours.values()) {
-    if (neighbour.suspectSince !== undefined && now - neighbour.suspectSince >= PROBATION_MS) {
+    if (neighbour.suspectSince !== undefined && now - neighbour.suspectSince >= PROBATION_MS * 2 ** (neighbour.stalls - 1)) {
       neighbour.suspectSince = undefined
       neighbour.heardAt = now
     }
     if (!isStalled(state, neighbour, now)) continue
     neighbour.suspectSince = now
+    neighbour.stalls++
     for (const request of [...neighbour.requests]) {
       const blob = state.blobs.get(request.blob)
       if (blob !== undefined) removeRequest(state, blob, neighbour.id, request.piece)

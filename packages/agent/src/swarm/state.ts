@@ -29,6 +29,8 @@ export interface Neighbour {
   readonly requests: Set<Request>
   /** Since when it has kept silent with requests open: nothing is asked of it until it sends something or its probation ends. */
   suspectSince: number | undefined
+  /** Stalls in a row. */
+  stalls: number
   heardAt: number
   /** Smoothed time from request to piece, ms; 0 before the first. */
   pace: number
