@@ -9,6 +9,15 @@ const LAUNCHER = fileURLToPath(new URL('../../packages/cli/bin/layerswarm.js', i
 /** No configuration file of the machine may have a say in a test. */
 const NO_CONFIG = ['--config', '/dev/null']
 
+/** What clients say they can read when they ask for manifests. */
+const ACCEPT = [
+  'application/vnd.oci.image.index.v1+json',
+  'application/vnd.oci.image.manifest.v1+json',
+  'application/vnd.docker.distribution.manifest.list.v2+json',
+  'application/vnd.docker.distribution.manifest.v2+json',
+  '*/*'
+].join(', ')
+
 export const MIRROR = 'http://127.0.0.1:5050'
 export const ADMIN = 'http://127.0.0.1:5051'
 const TRACKER_HTTP = 'http://127.0.0.1:5061'
@@ -137,23 +146,24 @@ export class Agent {
     return this.host.client.http(`${MIRROR}/v2/${path}?ns=${encodeURIComponent(registry)}`, options)
   }
 
-  /**
-   * Pulls a whole image through the mirror: manifests, then config and layers at once, three at a time as
-   * clients do. Checks every digest.
-   */
-  async pull(registry: string, repository: string, reference: string, image: PublishedImage): Promise<void> {
+  /** Asks for an image's manifests as a client does before it asks for blobs; checks their digests. */
+  async resolve(registry: string, repository: string, reference: string, image: PublishedImage): Promise<void> {
     await this.expect(registry, `${repository}/manifests/${reference}`, image.root.digest)
     if (image.manifest.digest !== image.root.digest) {
       await this.expect(registry, `${repository}/manifests/${image.manifest.digest}`, image.manifest.digest)
     }
-    await Promise.all(
-      [image.config, ...image.layers].map((blob) => this.expect(registry, `${repository}/blobs/${blob.digest}`, blob.digest))
-    )
+  }
+
+  /** Pulls a whole image through the mirror: manifests, then config and layers at once. Checks every digest. */
+  async pull(registry: string, repository: string, reference: string, image: PublishedImage): Promise<void> {
+    await this.resolve(registry, repository, reference, image)
+    const blobs = [image.config, ...image.layers]
+    await Promise.all(blobs.map(({ digest }) => this.expect(registry, `${repository}/blobs/${digest}`, digest)))
   }
 
   /** GETs content through the mirror, which must answer with exactly the bytes of `digest`. */
   async expect(registry: string, path: string, digest: string): Promise<void> {
-    const result = await this.request(registry, path, { keep: 'digest' })
+    const result = await this.request(registry, path, { keep: 'digest', headers: { accept: ACCEPT } })
     if (result.status !== 200 || result.digest !== digest) {
       throw new Error(`${this.host.name}: GET ${path}: ${result.status}, ${result.bytes} bytes of ${result.digest}, not ${digest}`)
     }

@@ -1,0 +1,117 @@
+import { relative } from 'node:path'
+import type { TestEvent } from 'node:test/reporters'
+import { inspect } from 'node:util'
+
+interface FileState {
+  passed: number
+  failures: string[]
+  notes: string[]
+  /** What the file printed: of interest if it fails. */
+  output: string
+  /** Names of the suites that the test at hand is in. */
+  readonly path: string[]
+}
+
+const MAX_OUTPUT = 8_000
+
+/** Prints a line per test file, its measured figures, and of what failed the error; counts. */
+export class TestReport {
+  passed = 0
+  failed = 0
+  readonly #root: string
+  readonly #files = new Map<string, FileState>()
+  readonly #failures: string[] = []
+
+  /** Paths are printed relative to `root`. */
+  constructor(root: string) {
+    this.#root = root
+  }
+
+  take(event: TestEvent): void {
+    switch (event.type) {
+      case 'test:start':
+        this.#state(event.data.file).path[event.data.nesting] = event.data.name
+        break
+      case 'test:pass':
+        if (event.data.details.type !== 'suite') this.#state(event.data.file).passed += 1
+        break
+      case 'test:fail':
+        this.#fail(event.data)
+        break
+      case 'test:diagnostic':
+        if (event.data.nesting > 0 || !isCount(event.data.message)) this.#state(event.data.file).notes.push(event.data.message)
+        break
+      case 'test:stdout':
+      case 'test:stderr': {
+        const state = this.#state(event.data.file)
+        state.output = (state.output + event.data.message).slice(-MAX_OUTPUT)
+        break
+      }
+      case 'test:summary':
+        if (event.data.file !== undefined) this.#closeFile(event.data.file, event.data.duration_ms)
+        break
+    }
+  }
+
+  /** Prints all failures again, for whoever looks at the end first, and the sum. `others` are failures beside tests. */
+  finish(others: number): void {
+    for (const file of [...this.#files.keys()]) this.#closeFile(file, undefined)
+    if (this.#failures.length > 0) process.stdout.write(`\nfailed:\n${this.#failures.map((failure) => `  ${failure}\n`).join('')}`)
+    process.stdout.write(`\n${this.passed} passed, ${this.failed + others} failed\n`)
+  }
+
+  #fail(test: {
+    name: string
+    nesting: number
+    file?: string | undefined
+    line?: number | undefined
+    details: { error: Error; type?: string | undefined }
+  }): void {
+    const { error } = test.details
+    // A suite fails because a test in it does, which is told already.
+    if (test.details.type === 'suite' && 'failureType' in error && error.failureType === 'subtestsFailed') return
+    const state = this.#state(test.file)
+    const name = [...state.path.slice(0, test.nesting), test.name].join(' > ')
+    const place = test.file === undefined ? '' : `${relative(this.#root, test.file)}:${test.line ?? 1}`
+    this.#failures.push(`${place} ${name}`)
+    const cause = error.cause instanceof Error ? (error.cause.stack ?? error.cause.message) : inspect(error.cause ?? error)
+    state.failures.push(`✖ ${name}\n${shorten(cause)}`)
+  }
+
+  #state(file = ''): FileState {
+    const known = this.#files.get(file)
+    if (known !== undefined) return known
+    const state: FileState = { passed: 0, failures: [], notes: [], output: '', path: [] }
+    this.#files.set(file, state)
+    return state
+  }
+
+  #closeFile(file: string, durationMs: number | undefined): void {
+    const state = this.#state(file)
+    this.#files.delete(file)
+    const failed = state.failures.length
+    if (state.passed + failed === 0) return
+    this.passed += state.passed
+    this.failed += failed
+    const seconds = durationMs === undefined ? '' : `  ${(durationMs / 1000).toFixed(1)} s`
+    const counts = failed === 0 ? `${state.passed} passed` : `${state.passed} passed, ${failed} failed`
+    process.stdout.write(`${failed === 0 ? '✔' : '✖'} ${relative(this.#root, file)}  ${counts}${seconds}\n`)
+    for (const note of state.notes) process.stdout.write(`    ${note}\n`)
+    for (const failure of state.failures) process.stdout.write(`${indent(failure)}\n`)
+    if (failed > 0 && state.output !== '') process.stdout.write(`${indent(`it printed:\n${state.output}`)}\n`)
+  }
+}
+
+/** Node's own totals, which come once per file as diagnostics of their own. */
+function isCount(message: string): boolean {
+  return /^(tests|suites|pass|fail|cancelled|skipped|todo|duration_ms) \d/.test(message)
+}
+
+/** Without the lines that lead through Node itself, the same in every stack. */
+function shorten(stack: string): string {
+  return stack.replaceAll(/\n +at .*\(?node:internal\/.*/g, '')
+}
+
+function indent(text: string): string {
+  return text.trimEnd().replaceAll(/^/gm, '    ')
+}
