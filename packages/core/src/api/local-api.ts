@@ -1,9 +1,16 @@
 /**
  * What the `layerswarm` command and the agent of its host say to each other, over HTTP on the agent's admin address.
  *
- * `POST /v1/pull` with a {@link pullRequest} answers 200 with one {@link pullEvent} per line (`application/x-ndjson`):
- * any number of `progress`, then one `done` or `failed`. A blob's last `progress` has `done: true`; in between at most
- * a few per second are sent. Closing the connection gives the pull up; what has arrived stays in the store.
+ * `POST /v1/pull {image, platforms?}` answers 200 with one JSON event per line (`application/x-ndjson`): any number of
+ * `progress`, then one `done` or `failed`. Closing the connection gives the pull up; what has arrived stays in the store.
+ *   progress  {digest, size, counts, done}   one configuration or layer; its last one says done, and in between there
+ *                                            are a few per second at most
+ *   done      {image, digest, manifests, blobs, skipped, bytes, counts, stale, seconds}
+ *                                            image: the reference with its defaults filled in; blobs: configurations and
+ *                                            layers; skipped: layers that may only be had from elsewhere; bytes: of all,
+ *                                            each once; stale: the registry could not be asked for the tag
+ *   failed    {code, detail?}                a code of the error table
+ * counts is {local, peer, registry}: bytes that were here already, and those that came from where.
  */
 import { z } from 'zod'
 import { digestField, sizeField } from '../wire/fields.ts'
@@ -22,14 +29,12 @@ export const pullRequest = z.strictObject({
 })
 export type PullRequest = z.infer<typeof pullRequest>
 
-/** Bytes by where this host got them. */
 const sourceCounts = z.object({ local: sizeField, peer: sizeField, registry: sizeField })
 
 export const pullEvent = z.discriminatedUnion('event', [
   z.object({ event: z.literal('progress'), digest: digestField, size: sizeField, counts: sourceCounts, done: z.boolean() }),
   z.object({
     event: z.literal('done'),
-    /** The reference with its defaults filled in. */
     image: z.string(),
     digest: digestField,
     manifests: sizeField,

@@ -1,0 +1,148 @@
+/**
+ * The main job, visible: a registry, a tracker and four agents as real processes on loopback. All agents pull an image
+ * at once, then a second one that shares layers; then the registry is stopped and a fifth, fresh agent pulls.
+ */
+import { rmSync } from 'node:fs'
+import { mkdtemp } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { buildImage, type ImageSpec, imageBytes, type TestImage } from '@layerswarm/testkit/oci-image.ts'
+import { pushImage } from '@layerswarm/testkit/push-image.ts'
+import { formatBytes, shortHex } from '../packages/cli/src/format.ts'
+import { type DemoAgent, type DemoRegistry, Fleet } from './demo/fleet.ts'
+import { pullThroughMirror } from './demo/mirror-client.ts'
+import { Progress, type Row, say, table, total } from './demo/screen.ts'
+
+const MiB = 1024 * 1024
+const HOSTS = ['host-1', 'host-2', 'host-3', 'host-4'] as const
+const REPOSITORY = 'demo/app'
+
+/** The second image is the first with another top layer, as the next release of a program is. */
+const BASE: ImageSpec['layers'] = [
+  { seed: 'demo base', size: 56 * MiB },
+  { seed: 'demo runtime', size: 40 * MiB }
+]
+const IMAGES: Readonly<Record<'v1' | 'v2', ImageSpec>> = {
+  v1: { layers: [...BASE, { seed: 'demo app 1', size: 24 * MiB }] },
+  v2: { layers: [...BASE, { seed: 'demo app 2', size: 24 * MiB }] }
+}
+
+interface Job {
+  readonly registry: DemoRegistry
+  /** A tag or a digest, and how the table calls it. */
+  readonly reference: string
+  readonly label: string
+  readonly bytes: number
+  readonly signal: AbortSignal
+}
+
+/** All agents pull at the same moment. */
+async function pullEverywhere(agents: readonly DemoAgent[], job: Job): Promise<Row[]> {
+  using progress = new Progress(job.bytes)
+  return await Promise.all(agents.map((agent) => pullOn(agent, job, progress)))
+}
+
+async function pullOn(agent: DemoAgent, { registry, reference, label, signal }: Job, progress: Progress): Promise<Row> {
+  const line = progress.host(agent.name)
+  const before = await agent.received()
+  const begun = performance.now()
+  await pullThroughMirror({
+    mirrorUrl: agent.mirrorUrl,
+    registry: registry.host,
+    repository: REPOSITORY,
+    reference,
+    onBytes: (count) => line.add(count),
+    signal
+  })
+  const seconds = (performance.now() - begun) / 1000
+  line.done(seconds)
+  const after = await agent.received()
+  const received = {
+    peer: after.peer - before.peer,
+    registry: after.registry - before.registry,
+    local: after.local - before.local
+  }
+  return { host: agent.name, image: label, seconds, received }
+}
+
+/** Bytes of both images, what they share counted once. */
+function uniqueBytes(images: readonly TestImage[]): number {
+  const contents = images.flatMap(({ blobs, manifests }) => [...blobs.values(), ...manifests.map(({ descriptor }) => descriptor)])
+  const sizes = new Map(contents.map(({ digest, size }) => [digest as string, size]))
+  return [...sizes.values()].reduce((sum, size) => sum + size, 0)
+}
+
+async function run(dir: string, signal: AbortSignal): Promise<void> {
+  say(`Making two images (${HOSTS.length + 1} agents will store them below ${dir}) ...`)
+  const v1 = await buildImage(IMAGES.v1, dir)
+  const v2 = await buildImage(IMAGES.v2, dir)
+
+  await using fleet = new Fleet(dir, signal)
+  const registry = await fleet.startRegistry()
+  await fleet.startTracker()
+  const agents = await Promise.all(HOSTS.map((name) => fleet.startAgent(name, registry)))
+  say(`Started ${registry.program}, a tracker and ${agents.length} agents on loopback.`)
+  await pushImage(v1, `http://${registry.host}`, REPOSITORY, 'v1')
+  await pushImage(v2, `http://${registry.host}`, REPOSITORY, 'v2')
+
+  const rows: Row[] = []
+  say(`\n${REPOSITORY}:v1 (${v1.layers.length} layers, ${formatBytes(imageBytes(v1))}), all hosts at once:`)
+  rows.push(...(await pullEverywhere(agents, { registry, reference: 'v1', label: 'app:v1', bytes: imageBytes(v1), signal })))
+  say(`\n${REPOSITORY}:v2 shares ${BASE.length} of ${v2.layers.length} layers with it, all hosts at once:`)
+  rows.push(...(await pullEverywhere(agents, { registry, reference: 'v2', label: 'app:v2', bytes: imageBytes(v2), signal })))
+
+  await registry.process.stop()
+  const digest = v1.root.digest
+  say(`\nThe registry is stopped. A fifth, fresh host pulls ${REPOSITORY}@sha256:${shortHex(digest)}...:`)
+  const fresh = await fleet.startAgent('host-5', registry)
+  rows.push(...(await pullEverywhere([fresh], { registry, reference: digest, label: 'app@sha256:', bytes: imageBytes(v1), signal })))
+
+  const unique = uniqueBytes([v1, v2])
+  const fromRegistry = total(rows).registry
+  say(`\n${table(rows)}\n`)
+  say(`  registry copies ${(fromRegistry / unique).toFixed(2)}`)
+  say(`  (${formatBytes(fromRegistry)} left the registry for ${formatBytes(unique)} of unique content on ${HOSTS.length + 1} hosts)`)
+}
+
+function farewell(): string {
+  return `
+Point your own containerd at an agent, on each host:
+
+  npx layerswarm standalone                # or tracker + agents: see README.md
+  mkdir -p /etc/containerd/certs.d/_default
+  cat > /etc/containerd/certs.d/_default/hosts.toml <<'END'
+  [host."http://127.0.0.1:5050"]
+    capabilities = ["pull", "resolve"]
+  END
+
+and in /etc/containerd/config.toml (containerd 1.x; restart it once):
+
+  [plugins."io.containerd.grpc.v1.cri".registry]
+    config_path = "/etc/containerd/certs.d"
+
+Then: crictl pull nginx, or ctr images pull --hosts-dir /etc/containerd/certs.d
+docker.io/library/nginx:latest. More, for docker and podman too, in README.md.`
+}
+
+const dir = await mkdtemp(join(tmpdir(), 'layerswarm-demo-'))
+// Whatever ends this process, the processes it started end with it (see RunningProcess), and nothing stays on disk.
+process.on('exit', () => rmSync(dir, { recursive: true, force: true, maxRetries: 3 }))
+const stop = new AbortController()
+const interrupted = new Error('interrupted')
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+  process.on(signal, () => {
+    if (stop.signal.aborted) process.exit(130)
+    stop.abort(interrupted)
+  })
+}
+process.stdout.on('error', () => process.exit(0))
+
+try {
+  await run(dir, stop.signal)
+  say(farewell())
+} catch (error) {
+  if (error === interrupted || stop.signal.aborted) {
+    say('\nStopped.')
+    process.exitCode = 130
+  } else throw error
+}
