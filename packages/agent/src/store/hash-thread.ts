@@ -84,11 +84,14 @@ export class HashThread {
     const worker = new Worker(this.#script)
     worker.unref()
     worker.on('message', (answer: HashAnswer) => this.#waiting.get(answer.job)?.resolve(answer))
-    worker.on('error', (cause) => {
+    const ended = (cause?: unknown): void => {
+      if (this.#worker !== worker) return
       // Running hashes died with it: their next job finds itself out of step in a new thread, and starts from the front.
       this.#worker = undefined
       this.#fail(new LayerswarmError('STORE_FAILED', { detail: 'the hashing thread ended', cause }))
-    })
+    }
+    worker.on('error', ended)
+    worker.on('exit', () => ended())
     return worker
   }
 

@@ -118,6 +118,7 @@ export class Ingest {
     await this.#alone(async () => {
       const { layout, presence, digest } = this.#blob
       if (!presence.have.complete) throw new Error('a blob is committed once all of its pieces are present')
+      await this.#log.settled()
       await this.#blob.use(async (file) => {
         const [fits] = await Promise.all([this.#proven || this.#whole.matches(layout.size), file.datasync()])
         if (!fits) {
@@ -125,7 +126,6 @@ export class Ingest {
           presence.refute(error)
           throw error
         }
-        await this.#log.settled()
         await this.#deps.files.promote(digest)
       })
       await this.#deps.pool.forget(this.#sideKey)
@@ -201,6 +201,8 @@ export class Ingest {
       return 0
     }
     await this.#useSide((file) => file.truncate(record.end))
+    // Its data may be gone altogether; it is then as empty as a file without the pieces.
+    await this.#blob.use(async () => {})
     this.#log = this.#logFrom(record.end)
     this.#claims = [...record.claims]
     const recorded = [...record.pieces.keys()].sort((a, b) => a - b)
