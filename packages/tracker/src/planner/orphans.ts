@@ -2,11 +2,14 @@
 import type { Digest } from '@layerswarm/core/digest.ts'
 import { runOf } from '@layerswarm/core/piece-layout.ts'
 import type { Campaign, FleetState, Host } from '../state/model.ts'
-import { dropLease, isWaiting, putBack } from './campaign.ts'
+import { dropLease, holderOf, isWaiting, putBack } from './campaign.ts'
 import { draw, introduce } from './handout.ts'
-import { handOut } from './leases.ts'
+import { handOut, isEligible, refillAndTell } from './leases.ts'
 import { DEGREE_HARD_CAP, ORPHAN_MS } from './limits.ts'
 import { type Outbox, send } from './messages.ts'
+
+/** Hosts named in one answer. */
+const MAX_NAMED = 16
 
 /**
  * Names a host that has the piece, or is fetching it; where that did not help a second later, or there is none, the run
@@ -16,7 +19,7 @@ export function takeOrphans(state: FleetState, host: Host, digest: Digest, piece
   const campaign = state.blobs.get(digest)?.campaign
   if (campaign === undefined || !host.wants.has(campaign.blob)) return
   const named = new Set<Host>()
-  let queued = false
+  const again: number[] = []
   for (const run of new Set(pieces.map(runOf))) {
     if (run >= campaign.runs || isWaiting(campaign, run)) continue
     const at = campaign.orphaned.get(run)
@@ -24,14 +27,14 @@ export function takeOrphans(state: FleetState, host: Host, digest: Digest, piece
     campaign.orphaned.set(run, now)
     const source = sourceOf(state, campaign, host, run)
     if (source !== undefined && (at === undefined || !host.links.has(source))) named.add(source)
-    else queued = leaseAgain(campaign, host, run) || queued
+    else if (campaign.leased.get(run)?.holder.open.has(run) !== true) again.push(run)
   }
   const peers = introduce(
     host,
-    [...named].filter((source) => host.links.has(source) || source.links.size < DEGREE_HARD_CAP)
+    [...named].filter((source) => host.links.has(source) || source.links.size < DEGREE_HARD_CAP).slice(0, MAX_NAMED)
   )
-  if (peers.length > 0) send(out, host, { t: 'peers', blob: digest, peers: peers.slice(0, 64) })
-  if (queued) handOut(state, campaign, now, out)
+  if (peers.length > 0) send(out, host, { t: 'peers', blob: digest, peers })
+  if (again.length > 0) leaseAgain(state, campaign, host, again, now, out)
 }
 
 /** Who should have the run: its holder, whoever fetched it, or a host that holds the whole. */
@@ -45,12 +48,15 @@ function sourceOf(state: FleetState, campaign: Campaign, asker: Host, run: numbe
   return undefined
 }
 
-/** @returns whether the run waits now. A run that its holder is still fetching is left alone. */
-function leaseAgain(campaign: Campaign, asker: Host, run: number): boolean {
-  const lease = campaign.leased.get(run)
-  if (lease?.holder.open.has(run)) return false
-  if (lease !== undefined) dropLease(lease)
-  const before = lease?.holder.host ?? campaign.fetchedBy.get(run)
-  putBack(campaign, run, before === asker ? undefined : before?.id)
-  return true
+/** Queues runs once more; the asker, if it may fetch them, gets as many as a holder can have before anybody else. */
+function leaseAgain(state: FleetState, campaign: Campaign, asker: Host, runs: readonly number[], now: number, out: Outbox): void {
+  for (const run of runs) {
+    const lease = campaign.leased.get(run)
+    const before = lease?.holder.host ?? campaign.fetchedBy.get(run)
+    if (lease !== undefined) dropLease(lease)
+    putBack(campaign, run, before === asker ? undefined : before?.id)
+  }
+  const mayFetch = campaign.candidates.has(asker) || campaign.holders.has(asker)
+  if (mayFetch && isEligible(campaign, asker, now)) refillAndTell(state, holderOf(campaign, asker), now, out)
+  handOut(state, campaign, now, out)
 }

@@ -1,0 +1,287 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { blobOfRuns, piecesOf, RUN_BYTES, TestFleet } from './test-fleet.ts'
+
+const blob = blobOfRuns(64)
+
+test('the first eight askers get two runs each, in order, and the ninth none', () => {
+  const fleet = new TestFleet()
+  const leased = Array.from({ length: 9 }, (_, i) => fleet.ask(`h${i}`, blob))
+  assert.deepEqual(
+    leased.slice(0, 8).flat(),
+    Array.from({ length: 16 }, (_, i) => i)
+  )
+  assert.deepEqual(leased[8], [])
+})
+
+test('run 0 of every layer goes out before a second run of any', () => {
+  const fleet = new TestFleet()
+  fleet.join('a')
+  const layers = Array.from({ length: 12 }, (_, i) => blobOfRuns(4, `layer ${i}`))
+  const runs = fleet.plan('a', layers).blobs.map(({ leases }) => leases.map(({ run }) => run))
+  assert.ok(runs.every((one) => one[0] === 0))
+  assert.ok(runs.flat().length < 24, 'the second runs of so many layers are left to others')
+  fleet.join('b')
+  const others = fleet.plan('b', layers).blobs.flatMap(({ leases }) => leases.map(({ run }) => run))
+  assert.ok(others.length > 0 && !others.includes(0))
+})
+
+test('a holder gets as many runs as it fetches in 250 ms, within bounds', () => {
+  const fleet = new TestFleet()
+  const big = blobOfRuns(400, 'big')
+  for (const host of ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h']) fleet.ask(host, big)
+  fleet.now += 100
+  fleet.report('a', big.digest, piecesOf(0, 1), [], 2 * RUN_BYTES)
+  // 2 runs in 100 ms: 5 in 250 ms.
+  assert.equal(fleet.of('a', 'leases').at(-1)?.grant.length, 5)
+  fleet.now += 100
+  fleet.report('b', big.digest, piecesOf(2), [], RUN_BYTES / 8)
+  assert.equal(fleet.of('b', 'leases').at(-1)?.grant.length, 1, 'a slow one keeps two')
+  fleet.now += 10_000
+  fleet.report('c', big.digest, piecesOf(4, 5), [], 5000 * RUN_BYTES)
+  assert.equal(fleet.of('c', 'leases').at(-1)?.grant.length, 32)
+})
+
+test('a lone holder is never short: 16 runs at least', () => {
+  const fleet = new TestFleet()
+  assert.deepEqual(fleet.ask('a', blob), [0, 1])
+  fleet.now += 1000
+  fleet.report('a', blob.digest, piecesOf(0, 1))
+  assert.equal(fleet.of('a', 'leases').at(-1)?.grant.length, 16)
+})
+
+test('the last runs are shared out, not taken by one', () => {
+  const fleet = new TestFleet()
+  const small = blobOfRuns(20, 'small')
+  for (const host of ['a', 'b', 'c', 'd']) fleet.ask(host, small)
+  fleet.now += 100
+  fleet.report('a', small.digest, piecesOf(0, 1), [], 100 * RUN_BYTES)
+  assert.equal(fleet.of('a', 'leases').at(-1)?.grant.length, 3, '12 left, 4 holders')
+})
+
+test('a run is done only when it is fetched and a peer has announced it', () => {
+  const fleet = new TestFleet()
+  const two = blobOfRuns(2, 'two')
+  fleet.ask('a', two)
+  fleet.ask('b', two)
+  fleet.now += 100
+  fleet.report('a', two.digest, piecesOf(0, 1), piecesOf(0))
+  fleet.leave('a')
+  assert.deepEqual(fleet.told('b'), [1], 'run 0 is with b, run 1 died with a')
+  assert.equal(fleet.of('b', 'leases')[0]?.grant[0]?.instead, 'a')
+})
+
+test('a silent holder loses its runs to others after 750 ms and is told; new leases name it', () => {
+  const fleet = new TestFleet()
+  fleet.ask('a', blob)
+  fleet.ask('b', blob)
+  fleet.run(700, ['b'], blob.digest)
+  assert.deepEqual(fleet.of('a', 'leases'), [])
+  // Its own runs are not moving either, but b speaks.
+  fleet.report('b', blob.digest, piecesOf(2, 3), piecesOf(2, 3))
+  fleet.run(200, ['b'], blob.digest)
+  assert.deepEqual(fleet.of('a', 'leases').at(-1)?.revoke, [0, 1])
+  const again = fleet
+    .of('b', 'leases')
+    .flatMap(({ grant }) => grant)
+    .filter(({ run }) => run < 2)
+  assert.deepEqual(
+    again.map(({ run, instead }) => [run, instead]),
+    [
+      [0, 'a'],
+      [1, 'a']
+    ]
+  )
+})
+
+test('a host that was given up holds again once it speaks', () => {
+  const fleet = new TestFleet()
+  const one = blobOfRuns(1, 'one')
+  fleet.ask('a', one)
+  fleet.ask('b', one, { origin: false })
+  fleet.run(1000)
+  assert.deepEqual(fleet.of('a', 'leases').at(-1)?.revoke, [0])
+  fleet.run(5000)
+  assert.deepEqual(fleet.told('a'), [])
+  fleet.say('a', { t: 'orphans', blob: one.digest, pieces: [0] })
+  fleet.run(100)
+  assert.deepEqual(fleet.told('a'), [0])
+})
+
+test('when the tracker itself was held up nobody is silent', () => {
+  const fleet = new TestFleet()
+  fleet.ask('a', blob)
+  fleet.ask('b', blob)
+  fleet.now += 2000
+  fleet.run(100)
+  fleet.run(600)
+  assert.deepEqual(fleet.of('a', 'leases'), [])
+  fleet.run(400)
+  assert.equal(fleet.of('a', 'leases').length, 1)
+})
+
+test('a closed connection gives leases back at once', () => {
+  const fleet = new TestFleet()
+  for (let i = 0; i < 9; i++) fleet.ask(`h${i}`, blob)
+  fleet.leave('h0')
+  assert.deepEqual(fleet.told('h8'), [0, 1], 'the waiting asker takes the place')
+  assert.ok(fleet.of('h8', 'leases')[0]?.grant.every(({ instead }) => instead === 'h0'))
+})
+
+test('a run without progress is late; one that progresses on a slow link is not', () => {
+  const fleet = new TestFleet()
+  fleet.ask('stuck', blob)
+  fleet.ask('slow', blob)
+  // 80 Mbit/s over eight holders: a run of 2 MiB takes 1.7 s, a piece 0.2 s.
+  for (let i = 0; i < 30; i++) {
+    fleet.now += 100
+    fleet.report('stuck', blob.digest, [], [], 0)
+    fleet.report('slow', blob.digest, i % 2 === 0 ? [16 + i / 2] : [], [], 131_072)
+    fleet.now -= 100
+    fleet.run(100)
+  }
+  assert.deepEqual(
+    fleet.of('slow', 'leases').flatMap(({ revoke }) => revoke),
+    []
+  )
+  assert.deepEqual(fleet.of('stuck', 'leases')[0]?.revoke, [0, 1])
+})
+
+test('a registry that gives nobody anything makes no holder late at once', () => {
+  const fleet = new TestFleet()
+  for (const host of ['a', 'b', 'c']) fleet.ask(host, blob)
+  fleet.run(3000, ['a', 'b', 'c'], blob.digest)
+  for (const host of ['a', 'b', 'c']) assert.deepEqual(fleet.of(host, 'leases'), [])
+})
+
+test('a host known to be slow holds nothing while another can, and everything when it is alone', () => {
+  const fleet = new TestFleet()
+  for (const host of ['a', 'b', 'c']) fleet.ask(host, blob, { rate: 100e6 })
+  assert.deepEqual(fleet.ask('slow', blob, { rate: 10e6 }), [])
+  for (const host of ['a', 'b', 'c']) fleet.leave(host)
+  fleet.run(100)
+  assert.ok(fleet.told('slow').length > 0)
+})
+
+test('a holder that turns out slow gives its runs up for good', () => {
+  const fleet = new TestFleet()
+  for (const host of ['a', 'b', 'slow']) fleet.ask(host, blob)
+  for (let i = 0; i < 6; i++) {
+    fleet.now += 100
+    fleet.report('a', blob.digest, [], [], 10_000_000)
+    fleet.report('b', blob.digest, [], [], 10_000_000)
+    fleet.report('slow', blob.digest, [], [], 1_000_000)
+    fleet.now -= 100
+    fleet.run(100)
+  }
+  assert.deepEqual(fleet.told('slow'), [])
+  assert.deepEqual(fleet.ask('c', blob), [4, 5], 'they go to the head of the queue')
+  for (const host of ['a', 'b', 'c']) fleet.leave(host)
+  fleet.ask('d', blob)
+  fleet.run(200)
+  assert.deepEqual(fleet.told('slow'), [])
+})
+
+test('denied bars the host for the blob', () => {
+  const fleet = new TestFleet()
+  fleet.ask('a', blob)
+  fleet.say('a', { t: 'release', blob: blob.digest, runs: [0, 1], reason: 'denied', bar: true })
+  assert.deepEqual(fleet.ask('b', blob), [0, 1])
+  fleet.leave('b')
+  fleet.run(3000)
+  assert.deepEqual(fleet.of('a', 'leases'), [])
+  assert.deepEqual(fleet.plan('a', [blob]).blobs[0]?.leases, [])
+})
+
+test('a host whose own request for the repository failed holds nothing', () => {
+  const fleet = new TestFleet()
+  assert.deepEqual(fleet.ask('a', blob, { origin: false }), [])
+  fleet.run(3000)
+  assert.deepEqual(fleet.told('a'), [])
+})
+
+test('a busy registry lowers the number of holders, a failing one pauses the host', () => {
+  const fleet = new TestFleet()
+  for (let i = 0; i < 4; i++) fleet.ask(`h${i}`, blob)
+  fleet.say('h0', { t: 'release', blob: blob.digest, runs: [0, 1], reason: 'busy', bar: false })
+  assert.deepEqual(fleet.ask('late', blob), [], 'three are enough now')
+  fleet.clear()
+  fleet.say('h1', { t: 'release', blob: blob.digest, runs: [2, 3], reason: 'failed', bar: false })
+  fleet.run(900, ['h2', 'h3'], blob.digest)
+  assert.deepEqual(fleet.told('h1'), [])
+})
+
+test('three failures bar the host', () => {
+  const fleet = new TestFleet()
+  const one = blobOfRuns(1, 'one')
+  fleet.ask('a', one)
+  for (let i = 0; i < 3; i++) {
+    assert.deepEqual(fleet.told('a'), [0])
+    fleet.say('a', { t: 'release', blob: one.digest, runs: [0], reason: 'failed', bar: false })
+    fleet.clear()
+    fleet.run(1200)
+  }
+  assert.deepEqual(fleet.told('a'), [])
+})
+
+test('without Range one host streams and the others leave the registry alone', () => {
+  const fleet = new TestFleet()
+  for (const host of ['a', 'b', 'c']) fleet.ask(host, blob)
+  fleet.say('b', { t: 'report', blob: blob.digest, got: [], spread: [], bytes: 1000, whole: true })
+  assert.deepEqual(fleet.of('a', 'leases').at(-1)?.revoke, [0, 1])
+  assert.deepEqual(fleet.of('c', 'leases').at(-1)?.revoke, [4, 5])
+  assert.deepEqual(fleet.ask('d', blob), [])
+  fleet.now += 100
+  fleet.say('b', { t: 'report', blob: blob.digest, got: piecesOf(2, 3), spread: [], bytes: 2 * RUN_BYTES, whole: true })
+  assert.ok(fleet.told('b').includes(0) && fleet.told('b').includes(6), 'the streaming host gets everything')
+  fleet.leave('b')
+  fleet.run(100)
+  const next = ['a', 'c', 'd'].filter((host) => fleet.of(host, 'leases').some(({ grant }) => grant.length > 0))
+  assert.equal(next.length, 1)
+})
+
+test('cancel gives leases back to others', () => {
+  const fleet = new TestFleet()
+  for (let i = 0; i < 9; i++) fleet.ask(`h${i}`, blob)
+  fleet.say('h0', { t: 'cancel', blob: blob.digest })
+  fleet.run(100)
+  assert.ok(fleet.told('h8').includes(0))
+})
+
+test('nothing is leased of a blob that somebody holds', () => {
+  const fleet = new TestFleet()
+  fleet.join('a')
+  fleet.hold('a', blob)
+  assert.deepEqual(fleet.ask('b', blob), [])
+  assert.equal(fleet.plan('b', [blob]).blobs[0]?.complete, 1)
+})
+
+test('a plan asked again brings the leases in hand again', () => {
+  const fleet = new TestFleet()
+  fleet.ask('a', blob)
+  assert.deepEqual(
+    fleet.plan('a', [blob]).blobs[0]?.leases.map(({ run }) => run),
+    [0, 1]
+  )
+})
+
+test('an unknown size waits until somebody names it', () => {
+  const fleet = new TestFleet()
+  fleet.join('a')
+  assert.deepEqual(fleet.plan('a', [{ digest: blob.digest }]).blobs[0], { digest: blob.digest, known: false, complete: 0, leases: [] })
+  assert.deepEqual(
+    fleet.plan('a', [blob]).blobs[0]?.leases.map(({ run }) => run),
+    [0, 1]
+  )
+  fleet.join('b')
+  assert.equal(fleet.plan('b', [{ digest: blob.digest }]).blobs[0]?.size, blob.size)
+})
+
+test('a host that sees another size gets knowledge only', () => {
+  const fleet = new TestFleet()
+  fleet.ask('a', blob)
+  fleet.join('b')
+  const [planned] = fleet.plan('b', [{ digest: blob.digest, size: blob.size + 1 }]).blobs
+  assert.equal(planned?.size, blob.size)
+  assert.deepEqual(planned?.leases, [])
+})
