@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url'
 import { command } from '../harness/command.ts'
 import { verifyBlobs } from '../harness/content.ts'
 import { Fleet } from '../harness/fleet.ts'
-import { ADMIN, Agent, layerswarm, MIRROR, newClusterKey } from '../harness/layerswarm.ts'
+import { Agent, layerswarm, MIRROR, newClusterKey } from '../harness/layerswarm.ts'
 import type { PublishedImage } from '../harness/published-image.ts'
 
 const MIB = 1024 * 1024
@@ -165,8 +165,7 @@ test('an agent with another cluster key joins nothing and says why; it still pul
   await outsider.pull(fleet.registry.name, REPOSITORY, 'v1', image)
 
   assert.equal((await outsider.received()).peer, 0)
-  const ready = await host.client.json<{ tracker: { connected: boolean } }>(`${ADMIN}/readyz`)
-  assert.equal(ready.tracker.connected, false)
+  assert.equal(await outsider.isConnectedToTracker(), false)
   await outsider.process.ready(() => /cluster[ -]key/i.test(outsider.process.log()))
   await outsider.process.stop()
 })

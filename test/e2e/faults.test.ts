@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { Fleet } from '../harness/fleet.ts'
-import { ADMIN, type Agent } from '../harness/layerswarm.ts'
+import type { Agent } from '../harness/layerswarm.ts'
 import { waitUntil } from '../harness/process.ts'
 import type { PublishedImage } from '../harness/published-image.ts'
 
@@ -26,7 +26,7 @@ describe('a pull survives', { timeout: 300_000 }, () => {
     await Promise.all(agents.map((agent) => agent.pull(fleet.registry.name, 'team/next', 'v1', next)))
 
     await fleet.tracker.restart()
-    for (const agent of agents) assert.ok(await waitUntil(() => isConnectedToTracker(agent), 15_000), 'an agent has not come back')
+    for (const agent of agents) assert.ok(await waitUntil(() => agent.isConnectedToTracker(), 15_000), 'an agent has not come back')
     const fresh = await fleet.startAgent(fleet.host(4))
     await fresh.pull(fleet.registry.name, 'team/next', 'v1', next)
     const { registry, peer } = await fresh.received()
@@ -107,9 +107,4 @@ async function sentFor(fleet: Fleet, work: () => Promise<unknown>): Promise<numb
   const before = await fleet.registry.host.sentBytes()
   await work()
   return (await fleet.registry.host.sentBytes()) - before
-}
-
-async function isConnectedToTracker(agent: Agent): Promise<boolean> {
-  const ready = await agent.host.client.json<{ tracker: { connected: boolean } }>(`${ADMIN}/readyz`)
-  return ready.tracker.connected
 }

@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url'
 import { tryCommand } from '../harness/command.ts'
 import { verifyBlobs } from '../harness/content.ts'
 import { Fleet } from '../harness/fleet.ts'
-import { ADMIN, layerswarm } from '../harness/layerswarm.ts'
+import { type Agent, layerswarm } from '../harness/layerswarm.ts'
 
 const MIB = 1024 * 1024
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
@@ -27,20 +27,21 @@ const TRACKER_METRICS = ['layerswarm_hosts', 'layerswarm_leases', 'layerswarm_pl
 describe('a host from start to stop', { timeout: 120_000 }, () => {
   const stack = new AsyncDisposableStack()
   let fleet: Fleet
+  let agents: Agent[]
 
   before(async () => {
     fleet = stack.use(await Fleet.create({ hosts: 2, rate: '80mbit' }))
-    await fleet.startAgents(1, 2)
+    agents = await fleet.startAgents(1, 2)
   })
   after(() => stack.disposeAsync())
 
   test('health, readiness and the pinned metrics', async () => {
-    const { client } = fleet.host(1)
-    assert.equal((await client.http(`${ADMIN}/healthz`)).status, 200)
-    const ready = await client.json<{ tracker: { connected: boolean } }>(`${ADMIN}/readyz`)
-    assert.equal(ready.tracker.connected, true)
-    const page = await client.http(`${ADMIN}/metrics`)
-    for (const name of AGENT_METRICS) assert.match(page.text, new RegExp(`^# TYPE ${name} `, 'm'))
+    const [agent] = agents
+    assert.ok(agent)
+    assert.equal((await agent.host.client.http(`${agent.admin}/healthz`)).status, 200)
+    assert.ok(await agent.isConnectedToTracker())
+    const { text: page } = await agent.metrics()
+    for (const name of AGENT_METRICS) assert.match(page, new RegExp(`^# TYPE ${name} `, 'm'))
 
     const tracker = fleet.tracker.host.client
     for (const path of ['healthz', 'readyz']) assert.equal((await tracker.http(`http://127.0.0.1:5061/${path}`)).status, 200)
@@ -60,7 +61,7 @@ describe('a host from start to stop', { timeout: 120_000 }, () => {
     const second = await layerswarm(fleet.host(2), ['pull', reference])
     assert.equal(second.code, 0, second.stderr)
     assert.match(second.stdout, /peer/)
-    const stored = await verifyBlobs(join(fleet.host(2).dir, 'data/blobs/sha256'))
+    const stored = await verifyBlobs(agents[1]?.blobs ?? '')
     for (const { digest } of [image.config, ...image.layers]) assert.ok(stored.includes(digest))
   })
 
@@ -101,7 +102,8 @@ describe('a host from start to stop', { timeout: 120_000 }, () => {
     const image = await fleet.registry.publish('team/drained', { layers: [{ seed: 'drained', size: 16 * MIB }] })
     const [layer] = image.layers
     assert.ok(layer)
-    const agent = await fleet.startAgent(fleet.host(1), { dataDir: join(fleet.host(1).dir, 'data') })
+    const [agent] = agents
+    assert.ok(agent)
     await agent.resolve(fleet.registry.name, 'team/drained', 'v1', image)
     const transfer = agent.request(fleet.registry.name, `team/drained/blobs/${layer.digest}`, { keep: 'digest' })
     await transfer.reached(layer.size / 2)

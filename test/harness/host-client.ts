@@ -10,7 +10,7 @@ const DEFAULT_TIMEOUT_MS = 120_000
 export interface HttpOptions {
   readonly method?: string
   readonly headers?: Readonly<Record<string, string>>
-  readonly keep?: 'text' | 'digest'
+  readonly keep?: HttpRequest['keep']
   readonly pauseAt?: number
   readonly timeoutMs?: number
   /** Told how many bytes of the body have arrived, every 256 KiB. */

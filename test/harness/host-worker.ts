@@ -66,7 +66,7 @@ async function doHttp(id: number, order: HttpRequest, progress: (bytes: number) 
   let reported = 0
   let paused = false
   response.on('data', (chunk: Buffer) => {
-    hash.update(chunk)
+    if (order.keep !== 'count') hash.update(chunk)
     bytes += chunk.length
     if (order.keep === 'text') kept.push(chunk)
     if (bytes - reported >= PROGRESS_BYTES) {

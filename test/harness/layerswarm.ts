@@ -18,8 +18,9 @@ const ACCEPT = [
   '*/*'
 ].join(', ')
 
+/** Where the first agent of a host listens for its clients. */
 export const MIRROR = 'http://127.0.0.1:5050'
-export const ADMIN = 'http://127.0.0.1:5051'
+const DEFAULT_PORT = 5050
 const TRACKER_HTTP = 'http://127.0.0.1:5061'
 
 /** Runs `layerswarm` on a host as a user would; resolves whatever its exit code. */
@@ -78,18 +79,26 @@ export interface AgentOptions {
   readonly args?: readonly string[]
   readonly env?: Readonly<Record<string, string>>
   readonly dataDir?: string
+  /** The port of its mirror, the two that follow being admin and p2p; for a second agent on a host. Default 5050. */
+  readonly port?: number
 }
 
-/** An agent on a host at the default ports. */
+/** An agent on a host. */
 export class Agent {
   readonly host: Host
   readonly dataDir: string
+  readonly mirror: string
+  readonly admin: string
+  readonly #port: number
   process!: RunningProcess
   readonly #options: AgentOptions
 
   constructor(host: Host, options: AgentOptions) {
     this.host = host
     this.dataDir = options.dataDir ?? join(host.dir, 'data')
+    this.#port = options.port ?? DEFAULT_PORT
+    this.mirror = `http://127.0.0.1:${this.#port}`
+    this.admin = `http://127.0.0.1:${this.#port + 1}`
     this.#options = options
   }
 
@@ -104,7 +113,7 @@ export class Agent {
   async restart({ waitForTracker = this.#options.tracker !== undefined } = {}): Promise<void> {
     this.launch()
     await this.process.ready(async () => {
-      const ready = await this.host.client.http(`${ADMIN}/readyz`)
+      const ready = await this.host.client.http(`${this.admin}/readyz`)
       return ready.status === 200 && (!waitForTracker || isTrackerConnected(ready.text))
     })
   }
@@ -115,8 +124,12 @@ export class Agent {
     const given = ['agent', ...NO_CONFIG, '--data-dir', this.dataDir, '--name', this.host.name, '--log-format', 'json']
     if (clusterKey !== undefined) given.push('--cluster-key', clusterKey)
     if (tracker !== undefined) given.push('--tracker', tracker)
+    if (this.#port !== DEFAULT_PORT) {
+      given.push('--mirror-listen', `127.0.0.1:${this.#port}`, '--admin-listen', `127.0.0.1:${this.#port + 1}`)
+      given.push('--p2p-listen', `0.0.0.0:${this.#port + 2}`)
+    }
     if (insecureRegistry !== undefined) given.push('--insecure-registry', insecureRegistry)
-    this.process = this.host.start('agent', process.execPath, [LAUNCHER, ...given, ...args], { env })
+    this.process = this.host.start(`agent-${this.#port}`, process.execPath, [LAUNCHER, ...given, ...args], { env })
     return this.process
   }
 
@@ -127,7 +140,11 @@ export class Agent {
   }
 
   async metrics(): Promise<Metrics> {
-    return new Metrics((await this.host.client.http(`${ADMIN}/metrics`)).text)
+    return new Metrics((await this.host.client.http(`${this.admin}/metrics`)).text)
+  }
+
+  async isConnectedToTracker(): Promise<boolean> {
+    return isTrackerConnected((await this.host.client.http(`${this.admin}/readyz`)).text)
   }
 
   /** Where the agent's bytes came from so far. */
@@ -143,7 +160,7 @@ export class Agent {
 
   /** Asks the mirror as containerd does: for content of `registry`'s `repository`. */
   request(registry: string, path: string, options: Parameters<Host['client']['http']>[1] = {}) {
-    return this.host.client.http(`${MIRROR}/v2/${path}?ns=${encodeURIComponent(registry)}`, options)
+    return this.host.client.http(`${this.mirror}/v2/${path}?ns=${encodeURIComponent(registry)}`, options)
   }
 
   /** Asks for an image's manifests as a client does before it asks for blobs; checks their digests. */
