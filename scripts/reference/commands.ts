@@ -1,9 +1,11 @@
 import { agentOptions, standaloneOptions } from '@layerswarm/agent/config.ts'
 import { envName, flagName, type OptionSpec } from '@layerswarm/core/config/options.ts'
 import { trackerOptions } from '@layerswarm/tracker/config.ts'
-import type { Command, Option } from 'commander'
 import { createProgram } from '../../packages/cli/src/program.ts'
 import { code, table } from './markdown.ts'
+
+type Command = ReturnType<typeof createProgram>
+type Option = Command['options'][number]
 
 const DAEMONS = { agent: agentOptions, tracker: trackerOptions, standalone: standaloneOptions }
 

@@ -3,9 +3,9 @@ import { CommanderError } from 'commander'
 import { EXIT_INTERRUPTED, Interrupted } from './signals.ts'
 
 export const EXIT_DONE = 0
-export const EXIT_FAILED = 1
+const EXIT_FAILED = 1
 /** An unknown or invalid command, option or value. */
-export const EXIT_USAGE = 2
+const EXIT_USAGE = 2
 
 /** Errors in what the user wrote, as opposed to what then went wrong. */
 const USAGE_ERRORS: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
