@@ -62,12 +62,8 @@ export class Exchange {
   /** A whole answer. The body of a HEAD is left out, its length is not. */
   async send(status: number, headers: OutgoingHttpHeaders, body: Uint8Array | string = ''): Promise<void> {
     this.start(status, headers)
-    if (!this.head && body.length > 0) {
-      this.sent += Buffer.byteLength(body)
-      this.#response.end(body)
-    } else {
-      this.#response.end()
-    }
+    if (this.head) this.#response.end()
+    else this.#response.end(body)
     await this.#finished()
   }
 

@@ -1,4 +1,4 @@
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import type { HostPort } from '@layerswarm/core/config/addresses.ts'
 import { formatHostPort } from '@layerswarm/core/config/addresses.ts'
@@ -23,6 +23,8 @@ const KEEP_ALIVE_MS = 95_000
 const MAX_HEADER_BYTES = 32 * 1024
 /** A connection on which nothing moves, either way: a client that stopped reading. */
 const IDLE_MS = 600_000
+/** For a refused client to read its answer. */
+const LINGER_MS = 1_000
 /** Older docker opens a connection for every request, all layers of all images at once. */
 const BACKLOG = 1024
 /** Each may hold a chunk in memory, so this bounds it, far above what the pulls of one host need. */
@@ -33,6 +35,10 @@ export class Mirror implements AsyncDisposable {
   readonly app: FastifyInstance
   readonly #deps: MirrorDeps
   readonly #drainMs: number
+  /** Connections with a response under way. */
+  readonly #answering = new WeakSet<Socket>()
+  /** Connections that were refused and linger. */
+  readonly #refused = new WeakSet<Socket>()
   #closed: Promise<void> | undefined
 
   constructor(deps: MirrorDeps, options: MirrorOptions = {}) {
@@ -95,7 +101,7 @@ export class Mirror implements AsyncDisposable {
       connectionTimeout: IDLE_MS,
       requestTimeout: 0,
       http: { maxHeaderSize: MAX_HEADER_BYTES },
-      clientErrorHandler: refuseGarbage
+      clientErrorHandler: (error, socket) => this.#refuse(error, socket)
     })
     const router: RouterDeps = { ...this.#deps, own: () => this.address }
     app.addHook('onRequest', async (request, reply) => {
@@ -104,7 +110,11 @@ export class Mirror implements AsyncDisposable {
       const exchange = new Exchange(raw, reply.raw, raw.originalUrl ?? raw.url ?? '')
       // The rest of a refused body is not read: it may be a whole layer.
       if (this.#closed !== undefined || hasBody(raw)) exchange.always('Connection', 'close')
+      this.#answering.add(raw.socket)
       await answer(router, exchange)
+      this.#answering.delete(raw.socket)
+      // Its headers may have left before closing began, promising to keep the connection.
+      if (this.#closed !== undefined) app.server.closeIdleConnections()
     })
     app.setNotFoundHandler(() => undefined)
     app.server.maxConnections = MAX_CONNECTIONS
@@ -112,25 +122,36 @@ export class Mirror implements AsyncDisposable {
     app.server.on('checkContinue', (request: IncomingMessage, response: ServerResponse) => app.server.emit('request', request, response))
     return app
   }
+
+  /**
+   * What is not HTTP, or too much of it, is answered like everything else where the connection still allows it: never
+   * within another response, whose body the answer would become part of. A request whose headers never end is cut,
+   * since its answer would be 408, which clients repeat.
+   */
+  #refuse(error: NodeJS.ErrnoException, socket: Socket): void {
+    // What it still sends is garbage as well.
+    if (this.#refused.has(socket)) return
+    if (error.code?.startsWith('HPE_') !== true || !socket.writable || this.#answering.has(socket)) {
+      socket.destroy()
+      return
+    }
+    const code = error.code === 'HPE_HEADER_OVERFLOW' ? 'HEADERS_TOO_LARGE' : 'HEADERS_INVALID'
+    const { status, headers, body } = errorReply(new LayerswarmError(code), 'repository')
+    const lines = Object.entries({ ...headers, Connection: 'close' }).map(([name, value]) => `${name}: ${value}\r\n`)
+    socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${lines.join('')}\r\n${body}`)
+    void this.#linger(socket)
+  }
+
+  /** Closing at once, with bytes unread, would reset the connection and take the answer from the client. */
+  async #linger(socket: Socket): Promise<void> {
+    this.#refused.add(socket)
+    const gone = new AbortController()
+    socket.once('close', () => gone.abort())
+    await this.#deps.clock.sleep(LINGER_MS, { signal: gone.signal }).catch(() => undefined)
+    socket.destroy()
+  }
 }
 
 function hasBody(request: IncomingMessage): boolean {
   return request.headers['transfer-encoding'] !== undefined || Number(request.headers['content-length'] ?? 0) > 0
-}
-
-/** What is not HTTP, or too much of it, is answered like everything else where the connection still allows it. */
-function refuseGarbage(error: NodeJS.ErrnoException, socket: Socket): void {
-  // A request whose headers never end is cut: its answer would be 408, which clients repeat.
-  const answerable = error.code?.startsWith('HPE_') === true && socket.writable
-  if (!answerable) {
-    socket.destroy()
-    return
-  }
-  const { status, headers, body } = errorReply(
-    new LayerswarmError(error.code === 'HPE_HEADER_OVERFLOW' ? 'HEADERS_TOO_LARGE' : 'HEADERS_INVALID'),
-    'repository'
-  )
-  const lines = Object.entries({ ...headers, Connection: 'close' }).map(([name, value]) => `${name}: ${value}\r\n`)
-  const phrase = status === 431 ? 'Request Header Fields Too Large' : 'Bad Request'
-  socket.end(`HTTP/1.1 ${status} ${phrase}\r\n${lines.join('')}\r\n${body}`)
 }

@@ -17,7 +17,7 @@ export interface OutcomeDeps {
 export class Outcome {
   readonly #deps: OutcomeDeps
   readonly #started: number
-  #firstByte = false
+  #bytes = 0
   kind: 'version' | 'manifest' | 'blob' | 'tags' | 'referrers' | 'other' = 'other'
   scope: string | undefined
   tag: string | undefined
@@ -32,17 +32,16 @@ export class Outcome {
     this.#started = deps.clock.now()
   }
 
-  /** Body bytes are on their way. */
+  /** Bytes of content are on their way. */
   sent(bytes: number): void {
     const { clock, metrics } = this.#deps
     metrics?.bytes.inc({ direction: 'out', source: 'client' }, bytes)
-    if (this.#firstByte) return
-    this.#firstByte = true
-    metrics?.firstByteSeconds.observe((clock.now() - this.#started) / 1000)
+    if (this.#bytes === 0) metrics?.firstByteSeconds.observe((clock.now() - this.#started) / 1000)
+    this.#bytes += bytes
   }
 
   /** One line, and one count. Clients that go away are normal: containerd cuts off every range that it reads in chunks. */
-  tell(method: string, bytes: number): void {
+  tell(method: string): void {
     const { clock, log, metrics } = this.#deps
     metrics?.requests.inc({ kind: this.kind, result: this.result, source: this.source ?? 'none' })
     const quiet = this.result === 'aborted' || (this.kind !== 'manifest' && this.kind !== 'blob')
@@ -53,7 +52,7 @@ export class Outcome {
         tag: this.tag,
         digest: this.digest === undefined ? undefined : shortDigest(this.digest),
         status: this.status,
-        bytes,
+        bytes: this.#bytes,
         source: this.source,
         ms: Math.round(clock.now() - this.#started),
         ...(this.error === undefined ? {} : { reason: describeError(this.error) })

@@ -28,7 +28,7 @@ export async function answer(deps: RouterDeps, exchange: Exchange): Promise<void
   } catch (error) {
     await fail(exchange, outcome, error)
   }
-  outcome.tell(exchange.method, exchange.sent)
+  outcome.tell(exchange.method)
 }
 
 async function dispatch(deps: RouterDeps, exchange: Exchange, outcome: Outcome): Promise<void> {
