@@ -112,7 +112,20 @@ export class FramedStream {
       if (this.unsent < left) onProgress?.()
       left = this.unsent
     }
+    this.#throwIfEnded()
+  }
+
+  #throwIfEnded(): void {
     if (!this.open) throw this.#error ?? new LayerswarmError('PEER_UNREACHABLE', { detail: 'the stream has ended' })
+  }
+
+  /**
+   * Waits until everything sent here was taken over by the operating system. `options` and errors as {@link drained}.
+   */
+  async flushed(options: { readonly signal?: AbortSignal; readonly onProgress?: () => void } = {}): Promise<void> {
+    await this.drained({ ...options, below: 1 })
+    while (this.#stream.writableNeedsDrain && this.open) await this.#nextDrain(options.signal)
+    this.#throwIfEnded()
   }
 
   /** libp2p's own `onDrain` resolves at once after the first time. */

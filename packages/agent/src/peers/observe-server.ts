@@ -1,0 +1,252 @@
+import type { Claim } from '@layerswarm/core/claims.ts'
+import type { Clock } from '@layerswarm/core/clock.ts'
+import type { Digest } from '@layerswarm/core/digest.ts'
+import { describeError, LayerswarmError } from '@layerswarm/core/errors.ts'
+import type { FramedStream } from '@layerswarm/core/p2p/framed-stream.ts'
+import { MAX_LISTED_PIECES } from '@layerswarm/core/wire/fields.ts'
+import { decodeMessage } from '@layerswarm/core/wire/frames.ts'
+import { MAX_WATCHED_BLOBS, type ObserveRequest, type ObserveUpdate, observeRequest } from '@layerswarm/core/wire/peer-protocol.ts'
+import type { Logger } from 'pino'
+import type { BlobReader, BlobStore, HoldingChange } from '../ports.ts'
+
+/** Haves are gathered for so long after the last batch; the first after a pause leaves at once, ms. */
+export const HAVE_BATCH_MS = 20
+
+interface Watch {
+  readonly blob: Digest
+  readonly size: number
+  readonly wantMap: boolean
+  readonly stop: AbortController
+  /** Pieces that landed and were not told yet. */
+  readonly pending: number[]
+  /** Claims told, by signature. */
+  readonly claimed: Set<string>
+  claimCount: number
+  answered: boolean
+  /** What the watcher knows: nothing is held, some of it and more to come, or all of it. */
+  told: 'nothing' | 'some' | 'all'
+  following: boolean
+  /** The store changed while the last look at it was under way. */
+  lookAgain: boolean
+}
+
+export interface ObserveServerDeps {
+  readonly store: Pick<BlobStore, 'open'>
+  readonly clock: Clock
+  readonly log: Logger
+  /** Uploads active and queued. */
+  readonly load: () => number
+  readonly onWatched: (peer: string, blob: Digest, size: number) => void
+  readonly onViolation: (peer: string, error: LayerswarmError) => void
+}
+
+/** Answers `observe` streams: what is held here, and what is added, of the blobs that each peer watches. */
+export class ObserveServer {
+  readonly #deps: ObserveServerDeps
+  readonly #sessions = new Set<Session>()
+
+  constructor(deps: ObserveServerDeps) {
+    this.#deps = deps
+  }
+
+  accept(stream: FramedStream): void {
+    const session = new Session(stream, this.#deps, () => this.#sessions.delete(session))
+    this.#sessions.add(session)
+  }
+
+  onChange(change: HoldingChange): void {
+    for (const session of this.#sessions) session.onChange(change)
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([...this.#sessions].map(async (session) => await session.close()))
+  }
+}
+
+/** One peer that watches. */
+class Session {
+  readonly #stream: FramedStream
+  readonly #deps: ObserveServerDeps
+  readonly #watches = new Map<Digest, Watch>()
+  readonly #due = new Set<Watch>()
+  readonly #ended = new AbortController()
+  #batchedAt = Number.NEGATIVE_INFINITY
+  #batching = false
+
+  constructor(stream: FramedStream, deps: ObserveServerDeps, onEnd: () => void) {
+    this.#stream = stream
+    this.#deps = deps
+    stream.start({
+      onMessage: (body) => this.#onRequest(decodeMessage(observeRequest, body)),
+      onClose: (error) => {
+        this.#ended.abort(error ?? new LayerswarmError('PEER_GONE', { detail: 'the peer ended the stream' }))
+        for (const { stop } of this.#watches.values()) stop.abort(this.#ended.signal.reason)
+        this.#watches.clear()
+        onEnd()
+        if (error?.code === 'PEER_PROTOCOL') deps.onViolation(stream.peer, error)
+      }
+    })
+  }
+
+  onChange({ change, digest }: HoldingChange): void {
+    const watch = this.#watches.get(digest)
+    if (watch === undefined) return
+    if (change !== 'removed') this.#look(watch)
+    else if (watch.told === 'all') this.#gone(watch)
+  }
+
+  async close(): Promise<void> {
+    await this.#stream.close()
+  }
+
+  #onRequest(request: ObserveRequest): void {
+    const { blob } = request
+    this.#forget(blob)
+    if (request.t === 'unwatch') return
+    if (this.#watches.size >= MAX_WATCHED_BLOBS) throw new LayerswarmError('PEER_PROTOCOL', { detail: 'too many blobs watched' })
+    const watch: Watch = {
+      blob,
+      size: request.size,
+      wantMap: request.map === true,
+      stop: new AbortController(),
+      pending: [],
+      claimed: new Set(),
+      claimCount: 0,
+      answered: false,
+      told: 'nothing',
+      following: false,
+      lookAgain: false
+    }
+    this.#watches.set(blob, watch)
+    this.#look(watch)
+    this.#deps.onWatched(this.#stream.peer, blob, request.size)
+  }
+
+  #forget(blob: Digest): void {
+    const watch = this.#watches.get(blob)
+    if (watch === undefined) return
+    watch.stop.abort(new LayerswarmError('PEER_GONE', { detail: 'no longer watched' }))
+    this.#watches.delete(blob)
+    this.#due.delete(watch)
+  }
+
+  /** Begins to follow the blob, if it is here. */
+  #look(watch: Watch): void {
+    if (watch.following) {
+      watch.lookAgain = true
+      return
+    }
+    watch.following = true
+    watch.lookAgain = false
+    this.#follow(watch)
+      .catch((error: unknown) => {
+        if (watch.stop.signal.aborted) return
+        this.#deps.log.debug({ peer: this.#stream.peer, error: describeError(error) }, 'a blob that a peer watches is no longer fetched')
+        if (watch.told === 'some') this.#gone(watch)
+      })
+      .finally(() => {
+        watch.following = false
+        if (watch.lookAgain && watch.told !== 'all' && !watch.stop.signal.aborted) this.#look(watch)
+      })
+  }
+
+  async #follow(watch: Watch): Promise<void> {
+    const { blob, size, stop } = watch
+    const reader = await this.#deps.store.open(blob)
+    try {
+      if (stop.signal.aborted) return
+      if (reader === undefined || reader.layout.size !== size) {
+        if (!watch.answered) this.#send({ t: 'state', blob, size, load: this.#deps.load() })
+        watch.answered = true
+        return
+      }
+      if (!reader.complete) await this.#followPartial(watch, reader)
+      else this.#tellState(watch, reader)
+      watch.told = 'all'
+      const hashes = watch.wantMap ? await reader.map() : undefined
+      if (hashes !== undefined && !stop.signal.aborted) this.#send({ t: 'map', blob, size, hashes })
+    } finally {
+      await reader?.[Symbol.asyncDispose]()
+    }
+  }
+
+  async #followPartial(watch: Watch, reader: BlobReader): Promise<void> {
+    // What lands is gathered from here on; what is there now is told at once.
+    const landed = reader.landed({ signal: watch.stop.signal })
+    watch.told = 'some'
+    this.#tellState(watch, reader)
+    for await (const pieces of landed) {
+      this.#tellClaims(watch, reader)
+      watch.pending.push(...pieces)
+      this.#due.add(watch)
+      this.#batch()
+    }
+  }
+
+  #tellState(watch: Watch, reader: BlobReader): void {
+    this.#tellClaims(watch, reader)
+    watch.pending.length = 0
+    watch.answered = true
+    this.#send({ t: 'state', blob: watch.blob, size: watch.size, bits: reader.have().encode(), load: this.#deps.load() })
+  }
+
+  /** Claims go out before the haves that they vouch for, and as they came. */
+  #tellClaims(watch: Watch, reader: BlobReader): void {
+    const claims = reader.claims()
+    if (claims.length === watch.claimCount) return
+    watch.claimCount = claims.length
+    for (const claim of claims) this.#tellClaim(watch, claim)
+  }
+
+  #tellClaim(watch: Watch, claim: Claim): void {
+    const key = Buffer.from(claim.sig).toString('base64')
+    if (watch.claimed.has(key)) return
+    watch.claimed.add(key)
+    this.#send({ t: 'claim', claim })
+  }
+
+  #gone(watch: Watch): void {
+    watch.told = 'nothing'
+    watch.pending.length = 0
+    this.#due.delete(watch)
+    this.#send({ t: 'gone', blob: watch.blob })
+  }
+
+  #batch(): void {
+    if (this.#batching || this.#ended.signal.aborted) return
+    this.#batching = true
+    this.#sendBatches()
+      // Fails with the stream alone.
+      .catch(() => this.#due.clear())
+      .finally(() => {
+        this.#batching = false
+        if (this.#due.size > 0) this.#batch()
+      })
+  }
+
+  async #sendBatches(): Promise<void> {
+    const { signal } = this.#ended
+    while (this.#due.size > 0) {
+      const wait = this.#batchedAt + HAVE_BATCH_MS - this.#deps.clock.now()
+      if (wait > 0) await this.#deps.clock.sleep(wait, { signal })
+      // A watcher that reads slowly gets larger batches, not a longer queue.
+      await this.#stream.drained({ signal })
+      this.#batchedAt = this.#deps.clock.now()
+      for (const watch of this.#due) this.#tellHaves(watch)
+      this.#due.clear()
+    }
+  }
+
+  /**
+   * Also pieces that the watcher has itself: a holder of a lease learns from the haves of others that a piece has spread.
+   */
+  #tellHaves({ blob, pending }: Watch): void {
+    while (pending.length > 0) {
+      this.#send({ t: 'have', blob, pieces: pending.splice(0, MAX_LISTED_PIECES), load: this.#deps.load() })
+    }
+  }
+
+  #send(update: ObserveUpdate): void {
+    this.#stream.send(update)
+  }
+}

@@ -1,0 +1,214 @@
+import type { Clock } from '@layerswarm/core/clock.ts'
+import type { Digest } from '@layerswarm/core/digest.ts'
+import { describeError, isLayerswarmError, LayerswarmError } from '@layerswarm/core/errors.ts'
+import type { FramedStream } from '@layerswarm/core/p2p/framed-stream.ts'
+import { decodeMessage } from '@layerswarm/core/wire/frames.ts'
+import { type GetReply, type GetRequest, getRequest, MAX_QUEUED_REQUESTS } from '@layerswarm/core/wire/peer-protocol.ts'
+import type { Logger } from 'pino'
+import type { Abortable, UploadPolicy, UploadRequest } from '../ports.ts'
+import type { ReaderPool } from './reader-pool.ts'
+import { ServedCounts } from './served-counts.ts'
+
+/** Uploads at a time: with more, everybody's piece comes later and nobody's sooner. */
+export const UPLOADS = 2
+/** Uploads at a time while others are blocked by their receivers: what waits for those may be this many pieces. */
+export const MAX_UPLOADS = 8
+/** Without progress for so long, an upload is blocked by its receiver and frees its place, ms. */
+export const BLOCKED_AFTER_MS = 500
+/** Without progress for so long, its stream is reset, ms: a receiver that lives has asked elsewhere long ago. */
+export const DEAD_AFTER_MS = 30_000
+/** How often progress is looked at, ms. */
+const LOOK_MS = 100
+/** What is handed to the stream at once; small enough that progress shows on slow links. */
+const SLICE_BYTES = 256 * 1024
+
+interface Waiting {
+  readonly id: number
+  readonly blob: Digest
+  readonly piece: number
+  readonly held: number
+  readonly stream: FramedStream
+}
+
+interface Active {
+  readonly request: Waiting
+  progressAt: number
+  blocked: boolean
+}
+
+export interface UploadsDeps {
+  readonly readers: ReaderPool
+  readonly policy: UploadPolicy
+  readonly clock: Clock
+  readonly log: Logger
+  readonly metrics?: { readonly sent: (bytes: number) => void } | undefined
+  /** Waits until so many bytes may be sent. */
+  readonly throttle?: ((bytes: number) => Promise<void>) | undefined
+  /** Told when a peer breaks the protocol; its stream is gone then. */
+  readonly onViolation: (peer: string, error: LayerswarmError) => void
+}
+
+/** Answers `get` streams: one queue for all peers, few uploads at a time, in the order that the policy says. */
+export class Uploads {
+  readonly #deps: UploadsDeps
+  readonly #waiting: Waiting[] = []
+  readonly #active = new Set<Active>()
+  readonly #busy = new Set<FramedStream>()
+  readonly #served = new ServedCounts()
+  readonly #streams = new Set<FramedStream>()
+  #watching = false
+  #draining = false
+
+  constructor(deps: UploadsDeps) {
+    this.#deps = deps
+  }
+
+  /** Uploads active and queued. */
+  get load(): number {
+    return this.#active.size + this.#waiting.length
+  }
+
+  accept(stream: FramedStream): void {
+    this.#streams.add(stream)
+    stream.start({
+      onMessage: (body) => this.#onRequest(stream, decodeMessage(getRequest, body)),
+      onClose: (error) => {
+        this.#streams.delete(stream)
+        this.#dropWaiting((request) => request.stream === stream)
+        if (error?.code === 'PEER_PROTOCOL') this.#deps.onViolation(stream.peer, error)
+      }
+    })
+  }
+
+  /** Refuses what waits, and gives active uploads until `signal` to end; then all streams are closed. */
+  async drain({ signal }: Abortable): Promise<void> {
+    this.#draining = true
+    for (const request of this.#dropWaiting(() => true)) this.#refuse(request, 'gone')
+    await Promise.all([...this.#busy].map(async (stream) => await stream.flushed({ ...(signal && { signal }) }).catch(() => undefined)))
+    await Promise.all([...this.#streams].map(async (stream) => await stream.close()))
+  }
+
+  #onRequest(stream: FramedStream, request: GetRequest): void {
+    if (request.t === 'cancel') {
+      // Where it is not found it has been answered, or is being: the opener resets the stream for that.
+      const [cancelled] = this.#dropWaiting((waiting) => waiting.stream === stream && waiting.id === request.id)
+      if (cancelled !== undefined) this.#refuse(cancelled, 'cancelled')
+      return
+    }
+    const { id, blob, piece, held } = request
+    const own = this.#waiting.filter((waiting) => waiting.stream === stream)
+    if (own.length >= MAX_QUEUED_REQUESTS) throw new LayerswarmError('PEER_PROTOCOL', { detail: 'too many requests at once' })
+    if (own.some((waiting) => waiting.id === id)) throw new LayerswarmError('PEER_PROTOCOL', { detail: 'a request id twice' })
+    const waiting = { id, blob, piece, held, stream }
+    if (this.#draining) this.#refuse(waiting, 'gone')
+    else this.#waiting.push(waiting)
+    this.#pump()
+  }
+
+  #pump(): void {
+    while (this.#active.size < MAX_UPLOADS && this.#flowing() < UPLOADS) {
+      const request = this.#next()
+      if (request === undefined) return
+      const active: Active = { request, progressAt: this.#deps.clock.now(), blocked: false }
+      this.#active.add(active)
+      this.#busy.add(request.stream)
+      void this.#run(active)
+    }
+  }
+
+  #flowing(): number {
+    let flowing = 0
+    for (const { blocked } of this.#active) if (!blocked) flowing++
+    return flowing
+  }
+
+  /** Takes the next request off the queue, of those whose stream is free: answers on one stream follow one another. */
+  #next(): Waiting | undefined {
+    const eligible = this.#waiting.filter(({ stream }) => !this.#busy.has(stream))
+    if (eligible.length === 0) return undefined
+    const view = eligible.map(
+      ({ stream, blob, piece, held }): UploadRequest => ({ peer: stream.peer, blob, piece, held, served: this.#served.of(blob, piece) })
+    )
+    const chosen = eligible[this.#deps.policy(view)] ?? eligible[0]
+    if (chosen !== undefined) this.#waiting.splice(this.#waiting.indexOf(chosen), 1)
+    return chosen
+  }
+
+  async #run(active: Active): Promise<void> {
+    const { request } = active
+    this.#watch()
+    try {
+      await this.#deps.readers.use(request.blob, async (reader) => {
+        if (reader === undefined) return this.#refuse(request, 'gone')
+        const bytes = await reader.piece(request.piece)
+        if (bytes === undefined) return this.#refuse(request, 'missing')
+        await this.#send(active, bytes)
+      })
+    } catch (error) {
+      if (isLayerswarmError(error, 'STORE_FAILED')) this.#refuse(request, 'missing')
+      this.#deps.log.debug({ peer: request.stream.peer, error: describeError(error) }, 'upload ended')
+    } finally {
+      this.#active.delete(active)
+      this.#busy.delete(request.stream)
+      this.#pump()
+    }
+  }
+
+  async #send(active: Active, bytes: Uint8Array): Promise<void> {
+    const { stream, id, blob, piece } = active.request
+    const onProgress = () => {
+      active.progressAt = this.#deps.clock.now()
+      active.blocked = false
+    }
+    this.#served.add(blob, piece)
+    const reply: GetReply = { t: 'data', id, length: bytes.byteLength, load: this.load }
+    stream.send(reply)
+    for (let at = 0; at < bytes.byteLength; at += SLICE_BYTES) {
+      const slice = bytes.subarray(at, at + SLICE_BYTES)
+      await this.#deps.throttle?.(slice.byteLength)
+      stream.sendRaw(slice)
+      await stream.drained({ onProgress })
+      onProgress()
+      this.#deps.metrics?.sent(slice.byteLength)
+    }
+    await stream.flushed({ onProgress })
+  }
+
+  #refuse({ stream, id }: Waiting, reason: 'gone' | 'missing' | 'cancelled'): void {
+    const reply: GetReply = { t: 'no', id, reason, load: this.load }
+    stream.send(reply)
+  }
+
+  #dropWaiting(drop: (request: Waiting) => boolean): Waiting[] {
+    const dropped = this.#waiting.filter(drop)
+    for (const request of dropped) this.#waiting.splice(this.#waiting.indexOf(request), 1)
+    return dropped
+  }
+
+  /** Looks for uploads without progress, as long as there are any. */
+  #watch(): void {
+    if (this.#watching) return
+    this.#watching = true
+    const look = async (): Promise<void> => {
+      while (this.#active.size > 0) {
+        await this.#deps.clock.sleep(LOOK_MS)
+        this.#lookForBlocked()
+      }
+    }
+    void look().finally(() => {
+      this.#watching = false
+      if (this.#active.size > 0) this.#watch()
+    })
+  }
+
+  #lookForBlocked(): void {
+    const now = this.#deps.clock.now()
+    for (const active of this.#active) {
+      const idle = now - active.progressAt
+      if (idle >= DEAD_AFTER_MS)
+        active.request.stream.abort(new LayerswarmError('PEER_UNREACHABLE', { detail: 'the peer takes nothing of what it asked for' }))
+      else if (idle >= BLOCKED_AFTER_MS) active.blocked = true
+    }
+    this.#pump()
+  }
+}
