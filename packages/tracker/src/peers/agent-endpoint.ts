@@ -1,0 +1,103 @@
+import type { Clock } from '@layerswarm/core/clock.ts'
+import { describeError, LayerswarmError } from '@layerswarm/core/errors.ts'
+import type { Logger } from '@layerswarm/core/log.ts'
+import type { TrackerMetrics } from '@layerswarm/core/metrics.ts'
+import type { FramedStream } from '@layerswarm/core/p2p/framed-stream.ts'
+import type { Identity } from '@layerswarm/core/p2p/identity.ts'
+import type { P2pNode } from '@layerswarm/core/p2p/node.ts'
+import { type AgentMessage, agentMessage, DIRECTORY_PROTOCOL, MAX_DIRECTORY_MESSAGE } from '@layerswarm/core/wire/directory-protocol.ts'
+import { decodeMessage } from '@layerswarm/core/wire/frames.ts'
+import { TICK_MS } from '../planner/limits.ts'
+import type { PlannerEvent } from '../planner/messages.ts'
+import { step } from '../planner/step.ts'
+import type { FleetState } from '../state/model.ts'
+import { Session } from './session.ts'
+
+export interface EndpointDeps {
+  readonly node: Pick<P2pNode, 'handle' | 'unhandle' | 'addressOf'>
+  readonly identity: Identity
+  readonly state: FleetState
+  readonly clock: Clock
+  readonly log: Logger
+  readonly metrics: Pick<TrackerMetrics, 'planSeconds'>
+  /** Called after each tick. */
+  readonly onTick?: () => void
+}
+
+/**
+ * The directory protocol's tracker side: turns what agents say into planner events, and commands into messages.
+ * An agent that breaks the protocol loses its stream; so does one that does not read.
+ */
+export class AgentEndpoint implements AsyncDisposable {
+  readonly #deps: EndpointDeps
+  readonly #sessions = new Map<string, Session>()
+  readonly #stop = new AbortController()
+  #ticking: Promise<void> = Promise.resolve()
+
+  constructor(deps: EndpointDeps) {
+    this.#deps = deps
+  }
+
+  async open(): Promise<void> {
+    await this.#deps.node.handle(DIRECTORY_PROTOCOL, { maxMessage: MAX_DIRECTORY_MESSAGE }, (stream) => this.#accept(stream))
+    this.#ticking = this.#tick()
+  }
+
+  /** Accepts no more agents and closes the streams of those that are there. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort()
+    await this.#deps.node.unhandle(DIRECTORY_PROTOCOL)
+    await this.#ticking
+    await Promise.all([...this.#sessions.values()].map(({ stream }) => stream.close()))
+  }
+
+  #accept(stream: FramedStream): void {
+    const { node, identity, log } = this.#deps
+    const host = stream.peer
+    if (this.#stop.signal.aborted) {
+      void stream.close()
+      return
+    }
+    this.#sessions.get(host)?.stream.abort(new LayerswarmError('PEER_PROTOCOL', { detail: 'the same host opened another stream' }))
+    const session = new Session(stream, identity)
+    this.#sessions.set(host, session)
+    const seenAt = node.addressOf(host)?.split('/tcp/')[0]
+    this.#apply({ type: 'joined', host, ...(seenAt === undefined ? {} : { seenAt }) })
+    stream.start({
+      onMessage: (body) => this.#take(host, decodeMessage(agentMessage, body)),
+      onClose: (error) => {
+        if (this.#sessions.get(host) !== session) return
+        this.#sessions.delete(host)
+        const name = this.#deps.state.hosts.get(host)?.name
+        this.#apply({ type: 'left', host })
+        log.info({ peer: host, name, ...(error === undefined ? {} : { error: describeError(error) }) }, 'agent gone')
+      }
+    })
+  }
+
+  #take(host: string, message: AgentMessage): void {
+    const { clock, log, metrics } = this.#deps
+    const from = clock.now()
+    this.#apply({ type: 'message', host, message })
+    if (message.t === 'plan') metrics.planSeconds.observe((clock.now() - from) / 1000)
+    if (message.t === 'hello') log.info({ peer: host, name: message.name, zone: message.zone, version: message.version }, 'agent connected')
+  }
+
+  #apply(event: PlannerEvent): void {
+    for (const command of step(this.#deps.state, event, this.#deps.clock.now())) {
+      const session = this.#sessions.get(command.host)
+      if (command.type === 'send') session?.post(command.message)
+      else session?.stream.abort(new LayerswarmError('PEER_PROTOCOL', { detail: command.reason }))
+    }
+  }
+
+  async #tick(): Promise<void> {
+    const { clock, onTick } = this.#deps
+    const { signal } = this.#stop
+    while (!signal.aborted) {
+      this.#apply({ type: 'tick' })
+      onTick?.()
+      await clock.sleep(TICK_MS, { signal }).catch(() => undefined)
+    }
+  }
+}
