@@ -106,7 +106,7 @@ export class MemoryBlobStore implements BlobStore {
 class MemoryReader implements BlobReader {
   protected readonly held: Held
   readonly #release: () => void
-  #disposed = false
+  protected disposed = false
 
   constructor(held: Held, release: () => void) {
     this.held = held
@@ -130,12 +130,14 @@ class MemoryReader implements BlobReader {
   }
 
   async piece(piece: number): Promise<Uint8Array | undefined> {
+    this.check()
     if (!this.held.presence.have.has(piece)) return undefined
     const start = pieceStart(this.layout, piece)
     return this.held.bytes.slice(start, start + pieceLength(this.layout, piece))
   }
 
   async *read(range: ByteRange, options: Abortable = {}): AsyncGenerator<Uint8Array> {
+    this.check()
     const { presence, bytes } = this.held
     for await (const { start, end } of presence.readable(range.start, Math.min(range.end, this.layout.size), READ_BYTES, options)) {
       yield bytes.slice(start, end)
@@ -155,9 +157,13 @@ class MemoryReader implements BlobReader {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#disposed) return
-    this.#disposed = true
+    if (this.disposed) return
+    this.disposed = true
     this.#release()
+  }
+
+  protected check(): void {
+    if (this.disposed) throw new Error('a disposed handle of a blob was used')
   }
 }
 
@@ -173,6 +179,7 @@ class MemoryWriter extends MemoryReader implements PartialBlob {
   }
 
   async write(piece: number, bytes: Uint8Array, expected?: readonly Uint8Array[]): Promise<Uint8Array | undefined> {
+    this.check()
     const { presence, digest, hashes } = this.held
     const { layout } = this
     if (!Number.isInteger(piece) || piece < 0 || piece >= layout.pieces) throw new RangeError(`there is no piece ${piece}`)
@@ -200,7 +207,9 @@ class MemoryWriter extends MemoryReader implements PartialBlob {
   }
 
   async commit(): Promise<void> {
+    this.check()
     const { presence, digest, bytes } = this.held
+    if (presence.complete) return
     if (!presence.have.complete) throw new Error('a blob is committed once all of its pieces are present')
     if (digestOf(bytes, digest) !== digest) {
       const error = new LayerswarmError('DIGEST_MISMATCH', { detail: digest })
@@ -213,11 +222,13 @@ class MemoryWriter extends MemoryReader implements PartialBlob {
   }
 
   async discard(pieces?: Iterable<number>): Promise<void> {
+    this.check()
+    if (this.complete) throw new Error('a committed blob is deleted as a whole')
     this.held.presence.forget(pieces === undefined ? [...this.held.presence.have] : pieces)
   }
 
   fail(error: unknown): void {
-    this.held.presence.fail(error)
+    if (!this.disposed) this.held.presence.fail(error)
   }
 }
 

@@ -8,7 +8,7 @@ import type { Ingest } from './ingest.ts'
 
 /** Largest chunk that `read` gives out: larger ones gain nothing, smaller ones cost a trip to the thread pool each. */
 const READ_BYTES = 1024 * 1024
-const DISPOSED = 'a disposed writer was used'
+const DISPOSED = 'a disposed handle of a blob was used'
 
 export interface ReaderDeps {
   readonly use: {
@@ -46,10 +46,12 @@ export class FsBlobReader implements BlobReader {
   }
 
   async piece(piece: number): Promise<Uint8Array | undefined> {
+    if (this.disposed) throw new Error(DISPOSED)
     return await this.#deps.use.blob.piece(piece)
   }
 
   async *read(range: ByteRange, options: Abortable = {}): AsyncGenerator<Uint8Array> {
+    if (this.disposed) throw new Error(DISPOSED)
     const { blob } = this.#deps.use
     const end = Math.min(range.end, blob.layout.size)
     for await (const part of blob.presence.readable(range.start, end, READ_BYTES, options)) {

@@ -6,7 +6,7 @@
  *   index/                                            facts in level: never needed to find a blob
  *
  * Who owns what: the Catalog knows each blob on disk; `#inUse` holds the blobs that somebody reads or writes, which
- * stay; an Ingest alone writes into `ingest/`, and StoreFiles alone moves and removes files. What decides on the catalog
+ * stay; Room decides what goes; an Ingest alone writes into `ingest/`, and StoreFiles alone moves and removes files. What decides on the catalog
  * or on `#inUse` changes them before it first waits, so that no two calls decide on the same state.
  */
 import type { Digest } from '@layerswarm/core/digest.ts'
@@ -17,19 +17,18 @@ import type { Abortable, BlobReader, BlobStat, BlobStore, HoldingChange, Partial
 import { FsBlobReader, FsPartialBlob } from './blob-handles.ts'
 import { Catalog, type Entry, statOf } from './catalog.ts'
 import { ChangeFeed } from './change-feed.ts'
-import { diskError, errnoOf, onDisk } from './disk-errors.ts'
+import { onDisk } from './disk-errors.ts'
 import { FilePool } from './file-pool.ts'
 import { FsBlob } from './fs-blob.ts'
 import { HashThread } from './hash-thread.ts'
 import { IndexDb } from './index-db.ts'
 import { Ingest } from './ingest.ts'
 import { LevelContentIndex } from './level-content-index.ts'
+import { Room } from './room.ts'
 import { StoreFiles } from './store-files.ts'
 
 /** Data files open at a time: far below the usual limit of 1024, far above what moves at once. */
 const MAX_OPEN_FILES = 256
-/** Least that a full disk is relieved of at a time, so that not every piece has to evict. */
-const RELIEF_BYTES = 64 * 1024 * 1024
 
 export interface FsBlobStoreOptions {
   readonly dataDir: string
@@ -59,28 +58,29 @@ export class FsBlobStore implements BlobStore {
   /** Which content was reached through which repository: facts in the same database. */
   readonly content: LevelContentIndex
   readonly #log: FsBlobStoreDeps['log']
-  readonly #maxBytes: number
   readonly #now: () => number
   readonly #files: StoreFiles
   readonly #db: IndexDb
   readonly #pool: FilePool
   readonly #hashes: HashThread
   readonly #catalog: Catalog
+  readonly #room: Room
   readonly #inUse = new Map<Digest, InUse>()
-  readonly #removals = new Map<Digest, Promise<void>>()
   readonly #changes = new ChangeFeed()
   #closed: Promise<void> | undefined
 
   private constructor(deps: FsBlobStoreDeps & { files: StoreFiles; db: IndexDb }, options: FsBlobStoreOptions) {
     const { files, db, log, now = Date.now } = deps
     this.#log = log
-    this.#maxBytes = options.maxBytes
     this.#now = now
     this.#files = files
     this.#db = db
     this.#pool = new FilePool({ maxOpen: options.maxOpenFiles ?? MAX_OPEN_FILES })
     this.#hashes = new HashThread(options.hashScript === undefined ? {} : { script: options.hashScript })
-    this.#catalog = new Catalog({ files, db, now, log })
+    const catalog = new Catalog({ files, db, now, log })
+    this.#catalog = catalog
+    const inUse = (digest: Digest): boolean => this.#inUse.has(digest)
+    this.#room = new Room({ catalog, files, pool: this.#pool, changes: this.#changes, inUse, log }, { maxBytes: options.maxBytes })
     this.content = new LevelContentIndex({ level: db.level, now })
   }
 
@@ -116,7 +116,7 @@ export class FsBlobStore implements BlobStore {
     if (use === undefined) {
       if (entry.state === 'partial') return undefined
       use = this.#begun(digest, layoutOf(entry.size), 'complete')
-      use.ready = this.#confirm(use.blob)
+      use.ready = use.blob.intact()
     } else if (!use.writing && !use.blob.presence.complete) return undefined
     use.readers++
     const release = (): Promise<void> => this.#releaseReader(use, entry)
@@ -128,13 +128,13 @@ export class FsBlobStore implements BlobStore {
     }
     this.#log?.warn({ digest }, 'a blob vanished from the data directory, or its size changed')
     await release()
-    if (this.#catalog.get(digest) === entry && !this.#inUse.has(digest)) await this.#remove(entry)
+    if (this.#catalog.get(digest) === entry && !this.#inUse.has(digest)) await this.#room.remove(entry)
     return undefined
   }
 
   async begin(digest: Digest, layout: PieceLayout): Promise<PartialBlob> {
     this.#check()
-    await this.#removals.get(digest)?.catch(() => {})
+    await this.#room.settled(digest)
     const held = this.#catalog.get(digest)
     if (held?.state === 'complete') throw new Error(`${digest} is complete already`)
     const before = this.#inUse.get(digest)
@@ -143,25 +143,29 @@ export class FsBlobStore implements BlobStore {
     const use = before ?? this.#begun(digest, layout, 'partial')
     use.writing = true
     use.blob.presence.recover()
-    const entry = { ...this.#entry(digest, layout.size), bytes: layout.size }
-    use.ready = this.#takeUp(use, entry, layout.size - (held?.bytes ?? 0))
+    const now = this.#now()
+    const entry: Entry = { digest, size: layout.size, state: 'partial', bytes: layout.size, present: 0, usedAt: now, savedAt: now }
+    const takingUp = this.#takeUp(use, entry)
+    use.ready = takingUp.then(() => true)
+    // Its failure is thrown below; a reader need not be there to see it.
+    use.ready.catch(() => {})
     try {
-      await use.ready
+      const ingest = await takingUp
+      this.#changes.publish({ change: 'started', digest, size: layout.size })
+      return this.#writer(use, ingest, entry)
     } catch (error) {
       if (held !== undefined) this.#catalog.set(held)
       else this.#catalog.remove(digest)
       this.#stopWriting(use, error)
       throw error
     }
-    this.#changes.publish({ change: 'started', digest, size: layout.size })
-    return this.#writer(use, use.ingest as Ingest, entry)
   }
 
   async delete(digest: Digest): Promise<boolean> {
     this.#check()
     const entry = this.#catalog.get(digest)
     if (entry === undefined || this.#inUse.has(digest)) return false
-    await this.#remove(entry)
+    await this.#room.remove(entry)
     return true
   }
 
@@ -183,17 +187,13 @@ export class FsBlobStore implements BlobStore {
    * @throws {LayerswarmError} STORE_FAILED
    */
   async evict(): Promise<readonly Digest[]> {
-    const { victims } = this.#catalog.victims(this.#isUsed, { maxBytes: this.#maxBytes, need: 0 })
-    await this.#removeAll(victims)
-    return victims
+    return await this.#room.evict()
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closed ??= this.#close()
     await this.#closed
   }
-
-  readonly #isUsed = (digest: Digest): boolean => this.#inUse.has(digest)
 
   #check(): void {
     if (this.#closed !== undefined) throw new LayerswarmError('STORE_FAILED', { detail: 'the store is closed' })
@@ -207,36 +207,18 @@ export class FsBlobStore implements BlobStore {
     return use
   }
 
-  #entry(digest: Digest, size: number): Entry {
-    const now = this.#now()
-    return { digest, size, state: 'partial', bytes: 0, present: 0, usedAt: now, savedAt: now }
-  }
-
-  /** Whether the file is there and as long as it was, asked before a reader is promised anything. */
-  async #confirm(blob: FsBlob): Promise<boolean> {
-    try {
-      return (await blob.use((file) => file.stat())).size === blob.layout.size
-    } catch (error) {
-      if (errnoOf((error as Error).cause) === 'ENOENT') return false
-      throw error
-    }
-  }
-
-  /** Takes all bytes of a blob into account before the first is written, and finds what there is of it. */
-  async #takeUp(use: InUse, entry: Entry, need: number): Promise<boolean> {
-    const { victims, fits } = this.#catalog.victims(this.#isUsed, { maxBytes: this.#maxBytes, need })
-    if (!fits) throw new LayerswarmError('STORE_FULL', { detail: `${entry.size} bytes do not fit --max-disk` })
-    this.#catalog.set(entry)
-    await this.#removeAll(victims)
+  /** Makes room for a blob and finds what there is of it. */
+  async #takeUp(use: InUse, entry: Entry): Promise<Ingest> {
+    await this.#room.reserve(entry)
     if (use.ingest === undefined) {
-      const relieve = (bytes: number): Promise<boolean> => this.#relieve(bytes)
+      const relieve = (bytes: number): Promise<boolean> => this.#room.relieve(bytes)
       const deps = { files: this.#files, pool: this.#pool, hashes: this.#hashes, relieve }
       const { ingest, lost } = await Ingest.open(deps, use.blob)
       use.ingest = ingest
       if (lost > 0) this.#log?.warn({ digest: entry.digest, lost }, 'pieces of a partial blob were damaged and are fetched again')
     }
     entry.present = use.blob.presence.bytes
-    return true
+    return use.ingest
   }
 
   #writer(use: InUse, ingest: Ingest, entry: Entry): FsPartialBlob {
@@ -256,6 +238,7 @@ export class FsBlobStore implements BlobStore {
   async #commit(ingest: Ingest, entry: Entry): Promise<void> {
     this.#check()
     const { digest, size } = entry
+    if (entry.state === 'complete') return
     await ingest.commit()
     entry.state = 'complete'
     entry.usedAt = this.#now()
@@ -287,53 +270,11 @@ export class FsBlobStore implements BlobStore {
     if (use.readers === 0 && !use.writing) this.#inUse.delete(use.blob.digest)
   }
 
-  /** The disk is full though the bound is not reached: others use it too. @returns whether anything could go */
-  async #relieve(bytes: number): Promise<boolean> {
-    const { victims } = this.#catalog.victims(this.#isUsed, { need: Math.max(bytes, RELIEF_BYTES) })
-    try {
-      await this.#removeAll(victims)
-    } catch {
-      return false
-    }
-    return victims.length > 0
-  }
-
-  async #removeAll(digests: readonly Digest[]): Promise<void> {
-    const entries = digests.map((digest) => this.#catalog.get(digest)).filter((entry) => entry !== undefined)
-    await Promise.all(entries.map((entry) => this.#remove(entry)))
-    if (entries.length > 0) this.#log?.debug({ blobs: entries.length }, 'evicted')
-  }
-
-  async #remove(entry: Entry): Promise<void> {
-    const { digest, size, state } = entry
-    const tell = (change: HoldingChange['change']): void => {
-      if (state === 'complete') this.#changes.publish({ change, digest, size })
-    }
-    this.#catalog.remove(digest)
-    tell('removed')
-    const removal = this.#removeFiles(digest, state).finally(() => this.#removals.delete(digest))
-    this.#removals.set(digest, removal)
-    try {
-      await removal
-    } catch (error) {
-      this.#catalog.set(entry)
-      tell('added')
-      throw diskError(error)
-    }
-  }
-
-  async #removeFiles(digest: Digest, state: Entry['state']): Promise<void> {
-    await this.#pool.forget(digest)
-    if (state === 'partial') return await this.#files.removePartial(digest)
-    await this.#files.removeBlob(digest)
-    await this.#catalog.forget(digest)
-  }
-
   async #close(): Promise<void> {
     const closed = new LayerswarmError('STORE_FAILED', { detail: 'the store is closed' })
     for (const { blob } of this.#inUse.values()) blob.presence.fail(closed)
     await Promise.all([...this.#inUse.values()].map(({ ingest }) => ingest?.release()))
-    await Promise.allSettled(this.#removals.values())
+    await this.#room.settled()
     this.#changes.close()
     await this.#hashes[Symbol.asyncDispose]()
     await this.#pool[Symbol.asyncDispose]()

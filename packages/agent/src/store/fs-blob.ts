@@ -2,7 +2,7 @@ import type { FileHandle } from 'node:fs/promises'
 import type { Digest } from '@layerswarm/core/digest.ts'
 import { LayerswarmError } from '@layerswarm/core/errors.ts'
 import { type PieceLayout, pieceLength, pieceStart } from '@layerswarm/core/piece-layout.ts'
-import { onDisk } from './disk-errors.ts'
+import { errnoOf, onDisk } from './disk-errors.ts'
 import type { FilePool } from './file-pool.ts'
 import { Presence } from './presence.ts'
 import { READ_FLAGS, type StoreFiles, WRITE_FLAGS } from './store-files.ts'
@@ -39,6 +39,16 @@ export class FsBlob {
   async use<T>(work: (file: FileHandle) => Promise<T>): Promise<T> {
     const flags = this.presence.complete ? READ_FLAGS : WRITE_FLAGS
     return await onDisk(() => this.#deps.pool.use(this.digest, this.path, flags, work))
+  }
+
+  /** Whether the file is there, as long as the blob is. @throws {LayerswarmError} STORE_FAILED when that cannot be told */
+  async intact(): Promise<boolean> {
+    try {
+      return (await this.use((file) => file.stat())).size === this.layout.size
+    } catch (error) {
+      if (error instanceof Error && errnoOf(error.cause) === 'ENOENT') return false
+      throw error
+    }
   }
 
   /** Bytes `start … end - 1` in memory of their own. @throws {LayerswarmError} STORE_FAILED, also when the file is too short */

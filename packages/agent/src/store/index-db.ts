@@ -27,16 +27,29 @@ export class IndexDb {
     this.#maps = level.sublevel<string, Uint8Array>('maps', { valueEncoding: 'view' })
   }
 
-  /** @throws {LayerswarmError} STORE_BUSY when another process has it open, or what opening throws */
+  /** @throws {LayerswarmError} STORE_BUSY when another process has it open; what opening throws, unless a new one helps */
   static async open(path: string): Promise<IndexDb> {
     try {
-      return new IndexDb(await openLevel(path), false)
+      return await IndexDb.#readable(path, false)
     } catch (error) {
-      const why = error instanceof Error ? error.cause : undefined
-      if (errnoOf(why) === 'LEVEL_LOCKED') throw new LayerswarmError('STORE_BUSY', { detail: path })
-      if (errnoOf(why) !== 'LEVEL_CORRUPTION') throw why ?? error
+      const cause = error instanceof Error && error.cause !== undefined ? error.cause : error
+      if (errnoOf(cause) === 'LEVEL_LOCKED') throw new LayerswarmError('STORE_BUSY', { detail: path })
+      if (!isDamage(cause)) throw cause
       await rm(path, { recursive: true, force: true })
-      return new IndexDb(await openLevel(path), true)
+      return await IndexDb.#readable(path, true)
+    }
+  }
+
+  static async #readable(path: string, rebuilt: boolean): Promise<IndexDb> {
+    const db = new IndexDb(new Level<string, string>(path), rebuilt)
+    await db.level.open()
+    try {
+      // Opening reads little: damage to the tables shows when they are read.
+      await db.facts()
+      return db
+    } catch (error) {
+      await db.level.close()
+      throw error
     }
   }
 
@@ -65,8 +78,9 @@ export class IndexDb {
   }
 }
 
-async function openLevel(path: string): Promise<Level<string, string>> {
-  const level = new Level<string, string>(path)
-  await level.open()
-  return level
+/** Files that are missing or cut are I/O errors to LevelDB; a full or forbidden disk is too, and no damage. */
+function isDamage(error: unknown): boolean {
+  const code = errnoOf(error)
+  if (code === 'LEVEL_IO_ERROR') return /No such file or directory|Invalid argument/.test((error as Error).message)
+  return code === 'LEVEL_CORRUPTION' || code === 'LEVEL_NOT_FOUND' || code === 'LEVEL_DECODE_ERROR'
 }

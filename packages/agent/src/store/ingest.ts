@@ -49,6 +49,8 @@ export class Ingest {
   #exclusive: Promise<void> | undefined
   /** The bytes were compared with the whole digest when they were written. */
   #proven = false
+  /** The whole is proven and on its way to its place: nothing may lie beside it any more. */
+  #sealed = false
 
   private constructor(deps: IngestDeps, blob: FsBlob) {
     this.#deps = deps
@@ -105,6 +107,7 @@ export class Ingest {
 
   /** Keeps `claims` that are new. What does not fit the bound, or the disk, is dropped: they can be had from peers again. */
   addClaims(claims: readonly Claim[]): void {
+    if (this.#sealed) return
     const bound = runCount(this.#blob.layout) * CLAIMS_PER_RUN
     for (const claim of claims) {
       if (this.#claims.length >= bound || this.#claims.some((known) => same(known.sig, claim.sig))) continue
@@ -117,18 +120,15 @@ export class Ingest {
   async commit(): Promise<void> {
     await this.#alone(async () => {
       const { layout, presence, digest } = this.#blob
+      if (presence.complete) return
       if (!presence.have.complete) throw new Error('a blob is committed once all of its pieces are present')
-      await this.#log.settled()
-      await this.#blob.use(async (file) => {
-        const [fits] = await Promise.all([this.#proven || this.#whole.matches(layout.size), file.datasync()])
-        if (!fits) {
-          const error = new LayerswarmError('DIGEST_MISMATCH', { detail: digest })
-          presence.refute(error)
-          throw error
-        }
-        await this.#deps.files.promote(digest)
-      })
-      await this.#deps.pool.forget(this.#sideKey)
+      const fits = this.#proven || (await this.#whole.matches(layout.size))
+      if (!fits) {
+        const error = new LayerswarmError('DIGEST_MISMATCH', { detail: digest })
+        presence.refute(error)
+        throw error
+      }
+      await this.#promote()
       this.#claims = []
       presence.finish()
     })
@@ -138,6 +138,7 @@ export class Ingest {
   async discard(pieces?: Iterable<number>): Promise<void> {
     await this.#alone(async () => {
       const { layout, presence } = this.#blob
+      if (presence.complete) throw new Error('a committed blob is deleted as a whole')
       const named = pieces === undefined ? undefined : [...pieces].filter((piece) => presence.have.has(piece))
       const forgotten = named ?? [...presence.have]
       presence.forget(forgotten)
@@ -156,6 +157,21 @@ export class Ingest {
       await this.#log.settled()
       await this.#deps.pool.forget(this.#sideKey)
     })
+  }
+
+  async #promote(): Promise<void> {
+    this.#sealed = true
+    try {
+      await this.#log.settled()
+      await this.#deps.pool.forget(this.#sideKey)
+      await this.#blob.use(async (file) => {
+        await file.datasync()
+        await this.#deps.files.promote(this.#blob.digest)
+      })
+    } catch (error) {
+      this.#sealed = false
+      throw error
+    }
   }
 
   async #writeNew(piece: number, bytes: Uint8Array, expected: readonly Uint8Array[] | undefined): Promise<Uint8Array> {

@@ -35,7 +35,7 @@ export class LevelContentIndex implements ContentIndex {
     await onDisk(async () => {
       const keys = descriptors.map(({ digest }) => scope + SEPARATOR + digest)
       const known = await this.#links.getMany(keys)
-      const fresh = descriptors.filter((_, at) => known[at] === undefined)
+      const fresh = descriptors.filter(({ size, mediaType }, at) => known[at]?.size !== size || known[at].mediaType !== mediaType)
       if (fresh.length === 0) return
       await this.#level.batch<string, Descriptor>(
         fresh.flatMap((value) => [

@@ -1,0 +1,103 @@
+import type { Digest } from '@layerswarm/core/digest.ts'
+import { LayerswarmError } from '@layerswarm/core/errors.ts'
+import type { Logger } from 'pino'
+import type { HoldingChange } from '../ports.ts'
+import type { Catalog, Entry } from './catalog.ts'
+import type { ChangeFeed } from './change-feed.ts'
+import { diskError } from './disk-errors.ts'
+import type { FilePool } from './file-pool.ts'
+import type { StoreFiles } from './store-files.ts'
+
+/** Least that a full disk is relieved of at a time, so that not every piece has to evict. */
+const RELIEF_BYTES = 64 * 1024 * 1024
+
+export interface RoomDeps {
+  readonly catalog: Catalog
+  readonly files: StoreFiles
+  readonly pool: FilePool
+  readonly changes: ChangeFeed
+  readonly inUse: (digest: Digest) => boolean
+  readonly log: Pick<Logger, 'debug'> | undefined
+}
+
+/** Keeps the store within its bound, and removes what goes. What is removed is gone from the catalog at once. */
+export class Room {
+  readonly #deps: RoomDeps
+  readonly #maxBytes: number
+  readonly #removals = new Map<Digest, Promise<void>>()
+
+  constructor(deps: RoomDeps, options: { maxBytes: number }) {
+    this.#deps = deps
+    this.#maxBytes = options.maxBytes
+  }
+
+  /**
+   * Puts `entry` into the catalog, with room made for all of its bytes before the first is written.
+   * @throws {LayerswarmError} STORE_FULL, with nothing evicted in vain; STORE_FAILED
+   */
+  async reserve(entry: Entry): Promise<void> {
+    const { catalog, inUse } = this.#deps
+    const need = entry.bytes - (catalog.get(entry.digest)?.bytes ?? 0)
+    const { victims, fits } = catalog.victims(inUse, { maxBytes: this.#maxBytes, need })
+    if (!fits) throw new LayerswarmError('STORE_FULL', { detail: `${entry.size} bytes do not fit --max-disk` })
+    catalog.set(entry)
+    await this.#removeAll(victims)
+  }
+
+  /** Goes back within the bound, as far as what is in use allows. @returns what was removed */
+  async evict(): Promise<readonly Digest[]> {
+    const { victims } = this.#deps.catalog.victims(this.#deps.inUse, { maxBytes: this.#maxBytes, need: 0 })
+    await this.#removeAll(victims)
+    return victims
+  }
+
+  /** The disk is full though the bound is not reached: others use it too. @returns whether anything could go */
+  async relieve(bytes: number): Promise<boolean> {
+    const { victims } = this.#deps.catalog.victims(this.#deps.inUse, { need: Math.max(bytes, RELIEF_BYTES) })
+    try {
+      await this.#removeAll(victims)
+    } catch {
+      return false
+    }
+    return victims.length > 0
+  }
+
+  /** @throws {LayerswarmError} STORE_FAILED; the blob is then still held */
+  async remove(entry: Entry): Promise<void> {
+    const { catalog, changes } = this.#deps
+    const { digest, size, state } = entry
+    const tell = (change: HoldingChange['change']): void => {
+      if (state === 'complete') changes.publish({ change, digest, size })
+    }
+    catalog.remove(digest)
+    tell('removed')
+    const removal = this.#removeFiles(digest, state).finally(() => this.#removals.delete(digest))
+    this.#removals.set(digest, removal)
+    try {
+      await removal
+    } catch (error) {
+      catalog.set(entry)
+      tell('added')
+      throw diskError(error)
+    }
+  }
+
+  /** Resolves once no file of `digest` (of any blob, if none is named) is being removed. */
+  async settled(digest?: Digest): Promise<void> {
+    await Promise.allSettled(digest === undefined ? this.#removals.values() : [this.#removals.get(digest)])
+  }
+
+  async #removeAll(digests: readonly Digest[]): Promise<void> {
+    const entries = digests.map((digest) => this.#deps.catalog.get(digest)).filter((entry) => entry !== undefined)
+    await Promise.all(entries.map((entry) => this.remove(entry)))
+    if (entries.length > 0) this.#deps.log?.debug({ blobs: entries.length }, 'evicted')
+  }
+
+  async #removeFiles(digest: Digest, state: Entry['state']): Promise<void> {
+    const { catalog, files, pool } = this.#deps
+    await pool.forget(digest)
+    if (state === 'partial') return await files.removePartial(digest)
+    await files.removeBlob(digest)
+    await catalog.forget(digest)
+  }
+}
