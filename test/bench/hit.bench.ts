@@ -1,22 +1,15 @@
-import { type Benchmark, rowOf, type Sample } from './measure.ts'
+/** A mirror hit from disk, beside others that serve the same bytes to the same client over loopback. */
+import { rowOf, type Sample } from './measure.ts'
 import { download, prepare, REPOSITORY, ROUNDS } from './subjects.ts'
 
-/** A layer that the agent has on disk, beside others that serve the same bytes to the same client. */
-const hit: Benchmark = {
-  title: 'a mirror hit from disk: one 512 MiB layer over loopback',
-  async run() {
-    const { fleet, host, image, layer, others } = await prepare()
-    await using _ = fleet
-    const agent = await fleet.startAgent(host)
-    await agent.pull(fleet.registry.name, REPOSITORY, 'v1', image)
-    const url = `${agent.mirror}/v2/${REPOSITORY}/blobs/${layer.digest}?ns=${fleet.registry.name}`
-    const subjects = [{ subject: 'agent', pid: agent.process.pid, url }, ...others]
-    const samples = new Map<string, Sample[]>(subjects.map(({ subject }) => [subject, []]))
-    for (let round = 0; round < ROUNDS; round += 1) {
-      for (const { subject, pid, url } of subjects) samples.get(subject)?.push(await download(host, [pid], url))
-    }
-    return subjects.map(({ subject }) => rowOf(subject, samples.get(subject) ?? []))
-  }
+const { fleet, host, image, layer, others } = await prepare()
+await using _ = fleet
+const agent = await fleet.startAgent(host)
+await agent.pull(fleet.registry.name, REPOSITORY, 'v1', image)
+const url = `${agent.mirror}/v2/${REPOSITORY}/blobs/${layer.digest}?ns=${fleet.registry.name}`
+const subjects = [{ subject: 'agent, from disk', pid: agent.process.pid, url }, ...others]
+const samples = subjects.map((): Sample[] => [])
+for (let round = 0; round < ROUNDS; round += 1) {
+  for (const [index, { pid, url }] of subjects.entries()) samples[index]?.push(await download(host, [pid], url))
 }
-
-export default hit
+console.table(subjects.map(({ subject }, index) => rowOf(subject, samples[index] ?? [])))

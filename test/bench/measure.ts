@@ -6,17 +6,10 @@ const TICKS = 100
 export const MIB = 1024 * 1024
 const GIB = 1024 * MIB
 
-/** What a benchmark file exports as its default. */
-export interface Benchmark {
-  readonly title: string
-  /** Runs it and returns what it measured, one row per subject. */
-  run(): Promise<readonly Row[]>
-}
-
 export type Row = Readonly<Record<string, string | number>>
 
 /** The processor time that a process with all its threads has taken, in seconds. */
-export function cpuSeconds(pid: number): number {
+function cpuSeconds(pid: number): number {
   const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').at(-1)?.split(' ') ?? []
   return (Number(fields[11]) + Number(fields[12])) / TICKS
 }

@@ -3,17 +3,17 @@
  * KEYFILE) and asks for that version. Prints the code of the error that it gets, or `none`.
  */
 import { LayerswarmError } from '@layerswarm/core/errors.ts'
+import { createLogger } from '@layerswarm/core/log.ts'
 import { readClusterKey } from '@layerswarm/core/p2p/cluster-key.ts'
 import { newIdentity } from '@layerswarm/core/p2p/identity.ts'
 import { createNode } from '@layerswarm/core/p2p/node.ts'
 import { MAX_GET_MESSAGE } from '@layerswarm/core/wire/peer-protocol.ts'
-import { pino } from 'pino'
 
 const [host, port, keyFile = ''] = process.argv.slice(2)
 const { key } = await readClusterKey(keyFile)
 await using node = await createNode(
   { identity: await newIdentity(), version: '99.0.0', clusterKey: key },
-  { log: pino({ level: 'silent' }) }
+  { log: createLogger({ level: 'silent' }) }
 )
 try {
   const peer = await node.connect([`/ip4/${host}/tcp/${port}`])
