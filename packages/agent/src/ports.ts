@@ -388,18 +388,24 @@ export interface PullSummary {
   readonly seconds: number
 }
 
+/** For a question that may have to go to a registry. */
+export interface Patient extends Abortable {
+  /** How long the registry may take, in milliseconds; by default 2 s, within which a HEAD must be answered. */
+  readonly waitMs?: number
+}
+
 /** Images by name: tags, manifests, and which repository may see which content. */
 export interface ImageService {
   /**
    * What a tag points to, by the registry's word of at most 30 s ago.
    * @throws {LayerswarmError} MANIFEST_UNKNOWN, REGISTRY_…
    */
-  resolve(ref: TagRef, options?: Abortable): Promise<ResolvedTag>
+  resolve(ref: TagRef, options?: Patient): Promise<ResolvedTag>
   /**
    * Size and type of content, provided its repository has it. Nothing is fetched.
    * @throws {LayerswarmError} BLOB_UNKNOWN, MANIFEST_UNKNOWN, REGISTRY_…
    */
-  find(ref: ContentRef, options?: Abortable): Promise<FoundContent>
+  find(ref: ContentRef, options?: Patient): Promise<FoundContent>
   /**
    * A verified manifest. Its children may be asked for in its repository from then on.
    * @throws {LayerswarmError} MANIFEST_INVALID, and as {@link find} and {@link ContentService.open}

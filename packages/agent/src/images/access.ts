@@ -4,7 +4,7 @@ import { isLayerswarmError, LayerswarmError } from '@layerswarm/core/errors.ts'
 import { type Descriptor, isManifestType, OCTETS } from '@layerswarm/core/image/manifest.ts'
 import { scopeOf } from '@layerswarm/core/image/reference.ts'
 import type { Logger } from '@layerswarm/core/log.ts'
-import type { Abortable, ContentIndex, ContentRef, ContentService, FoundContent, RegistryClient } from '../ports.ts'
+import type { ContentIndex, ContentRef, ContentService, FoundContent, Patient, RegistryClient } from '../ports.ts'
 import { Remembered } from './remembered.ts'
 
 /** The tracker answers within a round trip; a HEAD's whole budget is 2.5 s, and the registry's part of it is larger. */
@@ -38,12 +38,12 @@ export class Access {
   }
 
   /** See {@link ImageService.find}. */
-  async find(ref: ContentRef, options: Abortable = {}): Promise<FoundContent> {
+  async find(ref: ContentRef, options: Patient = {}): Promise<FoundContent> {
     const linked = await this.#linked(ref)
     if (linked !== undefined) return this.#checked(ref, { ref, descriptor: linked, origin: 'local' })
     const found = await this.#answers.get(
       `${ref.kind} ${scopeOf(ref)}@${ref.digest}`,
-      async (signal) => (await this.#inFleet(ref, signal)) ?? (await this.#atRegistry(ref, signal)),
+      async (signal) => (await this.#inFleet(ref, signal)) ?? (await this.#atRegistry(ref, options.waitMs ?? REGISTRY_HEAD_MS, signal)),
       options
     )
     return this.#checked(ref, found)
@@ -83,12 +83,12 @@ export class Access {
     }
   }
 
-  async #atRegistry(ref: ContentRef, signal: AbortSignal): Promise<FoundContent> {
+  async #atRegistry(ref: ContentRef, ms: number, signal: AbortSignal): Promise<FoundContent> {
     const { clock, registry, index, log } = this.#deps
     if (ref.kind === 'blob' && (await this.#isManifestElsewhere(ref))) throw unknown(ref)
-    const late = () => new LayerswarmError('REGISTRY_UNREACHABLE', { detail: `no answer within ${REGISTRY_HEAD_MS} ms` })
+    const late = () => new LayerswarmError('REGISTRY_UNREACHABLE', { detail: `no answer within ${ms} ms` })
     try {
-      const answer = await within({ clock, ms: REGISTRY_HEAD_MS, late, signal }, (limit) => registry.resolve(ref, { signal: limit }))
+      const answer = await within({ clock, ms, late, signal }, (limit) => registry.resolve(ref, { signal: limit }))
       const mediaType = ref.kind === 'manifest' && !isManifestType(answer.mediaType) ? OCTETS : answer.mediaType
       const descriptor: Descriptor = { digest: ref.digest, size: answer.size, mediaType }
       await index

@@ -13,6 +13,7 @@ import type {
   ImageManifest,
   ImageService,
   OpenContent,
+  Patient,
   PullOptions,
   PullSummary,
   RegistryClient,
@@ -46,11 +47,11 @@ export class Images implements ImageService {
     this.#manifests = new ManifestReader(deps)
   }
 
-  async resolve(ref: TagRef, options: Abortable = {}): Promise<ResolvedTag> {
+  async resolve(ref: TagRef, options: Patient = {}): Promise<ResolvedTag> {
     return await this.#tags.resolve(ref, options)
   }
 
-  async find(ref: ContentRef, options: Abortable = {}): Promise<FoundContent> {
+  async find(ref: ContentRef, options: Patient = {}): Promise<FoundContent> {
     return await this.#access.find(ref, options)
   }
 

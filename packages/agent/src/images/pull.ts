@@ -16,6 +16,7 @@ import type {
   SourceCounts
 } from '../ports.ts'
 import { readWhole } from './manifests.ts'
+import { mapLimited } from './map-limited.ts'
 import { type Leaf, selectLeaves, walkImage } from './walk.ts'
 
 /** As many as container tools fetch at a time: more share the same link. */
@@ -24,6 +25,8 @@ const CONCURRENT_BLOBS = 4
 const PROGRESS_MS = 250
 /** Layers that the registry need not have, and that may not be spread without being asked. */
 const FOREIGN = /\.(?:foreign|nondistributable)\./
+/** Here nobody else can be asked, and people can wait. */
+const REGISTRY_MS = 30_000
 const NOTHING: SourceCounts = { local: 0, peer: 0, registry: 0 }
 
 export interface PullDeps {
@@ -49,9 +52,16 @@ export async function pullImage(deps: PullDeps, reference: string, options: Pull
   const unique = [...new Map(all.map((blob) => [blob.digest, blob])).values()]
   const blobs = unique.filter((blob) => !FOREIGN.test(blob.mediaType))
   for (const { named, manifest } of chosen) {
-    deps.images.served({ ...image, digest: named.digest, kind: 'manifest' }, manifest)
+    deps.images.served({ ...nameOf(image), digest: named.digest, kind: 'manifest' }, manifest)
   }
-  const moved = await eachOf(blobs, CONCURRENT_BLOBS, stop, (blob) => pullBlob(deps, image, blob, { ...options, signal }))
+  const moved = await mapLimited(blobs, CONCURRENT_BLOBS, async (blob) => {
+    try {
+      return await pullBlob(deps, image, blob, { ...options, signal })
+    } catch (error) {
+      stop.abort(error)
+      throw error
+    }
+  })
   const summary: PullSummary = {
     image: formatReference(image),
     digest: top.descriptor.digest,
@@ -67,23 +77,36 @@ export async function pullImage(deps: PullDeps, reference: string, options: Pull
   return summary
 }
 
+function nameOf({ registry, repository }: ImageReference): { registry: string; repository: string } {
+  return { registry, repository }
+}
+
 async function findRoot(deps: PullDeps, image: ImageReference, signal: AbortSignal): Promise<{ root: FoundContent; stale: boolean }> {
   if (image.digest !== undefined) {
-    return { root: await deps.images.find({ ...image, digest: image.digest, kind: 'manifest' }, { signal }), stale: false }
+    return {
+      root: await deps.images.find({ ...nameOf(image), digest: image.digest, kind: 'manifest' }, { signal, waitMs: REGISTRY_MS }),
+      stale: false
+    }
   }
-  const { descriptor, origin, staleSince } = await deps.images.resolve({ ...image, tag: image.tag ?? '' }, { signal })
-  return { root: { ref: { ...image, digest: descriptor.digest, kind: 'manifest' }, descriptor, origin }, stale: staleSince !== undefined }
+  const { descriptor, origin, staleSince } = await deps.images.resolve(
+    { ...nameOf(image), tag: image.tag ?? '' },
+    { signal, waitMs: REGISTRY_MS }
+  )
+  return {
+    root: { ref: { ...nameOf(image), digest: descriptor.digest, kind: 'manifest' }, descriptor, origin },
+    stale: staleSince !== undefined
+  }
 }
 
 async function manifestOf(deps: PullDeps, image: ImageReference, named: Descriptor, signal: AbortSignal): Promise<ImageManifest> {
-  const found = await deps.images.find({ ...image, digest: named.digest, kind: 'manifest' }, { signal })
+  const found = await deps.images.find({ ...nameOf(image), digest: named.digest, kind: 'manifest' }, { signal, waitMs: REGISTRY_MS })
   return await deps.images.manifest(found, { signal })
 }
 
 async function platformFromConfig(deps: PullDeps, image: ImageReference, leaf: Leaf, signal: AbortSignal): Promise<Platform | undefined> {
   const { config } = leaf.manifest
   if (config === undefined) return undefined
-  const found = await deps.images.find({ ...image, digest: config.digest, kind: 'blob' }, { signal })
+  const found = await deps.images.find({ ...nameOf(image), digest: config.digest, kind: 'blob' }, { signal, waitMs: REGISTRY_MS })
   await using open = await deps.images.blob(found, { signal })
   try {
     const { os, architecture, variant } = JSON.parse(new TextDecoder().decode(await readWhole(open, { signal }))) ?? {}
@@ -96,7 +119,7 @@ async function platformFromConfig(deps: PullDeps, image: ImageReference, leaf: L
 }
 
 async function pullBlob(deps: PullDeps, image: ImageReference, blob: Descriptor, options: PullOptions): Promise<SourceCounts> {
-  const found = await deps.images.find({ ...image, digest: blob.digest, kind: 'blob' }, options)
+  const found = await deps.images.find({ ...nameOf(image), digest: blob.digest, kind: 'blob' }, { ...options, waitMs: REGISTRY_MS })
   await using open = await deps.images.blob(found, options)
   const report = (done: boolean) => options.onProgress?.({ digest: blob.digest, size: open.size, counts: open.counts(), done })
   const landed = new AbortController()
@@ -122,24 +145,6 @@ async function reportWhile(clock: Clock, signal: AbortSignal, report: () => void
     report()
     await clock.sleep(PROGRESS_MS, { signal }).catch(() => undefined)
   }
-}
-
-/** Maps with at most `limit` at a time. The first failure stops the others, which have ended when it is thrown. */
-async function eachOf<T, R>(items: readonly T[], limit: number, stop: AbortController, work: (item: T) => Promise<R>): Promise<R[]> {
-  const results: R[] = []
-  const queue = items.values()
-  const lane = async () => {
-    for (const item of queue) {
-      stop.signal.throwIfAborted()
-      results.push(await work(item))
-    }
-  }
-  const lanes = Array.from({ length: limit }, async () => {
-    await lane().catch((error: unknown) => stop.abort(error))
-  })
-  await Promise.all(lanes)
-  stop.signal.throwIfAborted()
-  return results
 }
 
 function sum(values: readonly number[]): number {

@@ -4,7 +4,7 @@ import { describeError, isLayerswarmError, LayerswarmError } from '@layerswarm/c
 import { isManifestType, OCTETS } from '@layerswarm/core/image/manifest.ts'
 import { scopeOf } from '@layerswarm/core/image/reference.ts'
 import { type Logger, shortDigest } from '@layerswarm/core/log.ts'
-import type { Abortable, ContentIndex, RegistryClient, ResolvedTag, TagRef } from '../ports.ts'
+import type { ContentIndex, Patient, RegistryClient, ResolvedTag, TagRef } from '../ports.ts'
 import { Remembered } from './remembered.ts'
 
 /** A tag is the only mutable name there is: long enough for a fleet's burst of the same pull, short enough for a push. */
@@ -44,15 +44,19 @@ export class TagResolver {
   }
 
   /** See {@link ImageService.resolve}. */
-  async resolve(ref: TagRef, options: Abortable = {}): Promise<ResolvedTag> {
-    return await this.#answers.get(`${scopeOf(ref)}:${ref.tag}`, (signal) => this.#ask(ref, signal), options)
+  async resolve(ref: TagRef, options: Patient = {}): Promise<ResolvedTag> {
+    return await this.#answers.get(
+      `${scopeOf(ref)}:${ref.tag}`,
+      (signal) => this.#ask(ref, options.waitMs ?? REGISTRY_HEAD_MS, signal),
+      options
+    )
   }
 
-  async #ask(ref: TagRef, signal: AbortSignal): Promise<ResolvedTag> {
+  async #ask(ref: TagRef, ms: number, signal: AbortSignal): Promise<ResolvedTag> {
     const { registry, clock, index, log } = this.#deps
-    const late = () => new LayerswarmError('REGISTRY_UNREACHABLE', { detail: `no answer within ${REGISTRY_HEAD_MS} ms` })
+    const late = () => new LayerswarmError('REGISTRY_UNREACHABLE', { detail: `no answer within ${ms} ms` })
     try {
-      const answer = await within({ clock, ms: REGISTRY_HEAD_MS, late, signal }, (limit) => registry.resolve(ref, { signal: limit }))
+      const answer = await within({ clock, ms, late, signal }, (limit) => registry.resolve(ref, { signal: limit }))
       const descriptor = isManifestType(answer.mediaType) ? answer : { ...answer, mediaType: OCTETS }
       await Promise.all([index.setTag(scopeOf(ref), ref.tag, descriptor), index.link(scopeOf(ref), [descriptor])]).catch((err: unknown) =>
         log.warn({ err, scope: scopeOf(ref) }, 'could not record a tag')

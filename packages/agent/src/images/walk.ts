@@ -3,11 +3,14 @@ import { isLayerswarmError, LayerswarmError } from '@layerswarm/core/errors.ts'
 import type { Descriptor, Manifest, Platform } from '@layerswarm/core/image/manifest.ts'
 import { choosePlatform, formatPlatform } from '@layerswarm/core/image/platform.ts'
 import type { ImageManifest } from '../ports.ts'
+import { mapLimited } from './map-limited.ts'
 
 /** Deeper nesting of indexes than any tool writes. */
 const MAX_DEPTH = 8
 /** Manifests of one image: far more than platforms there are, each with its attestation. */
 const MAX_MANIFESTS = 1000
+/** Each costs round trips rather than bytes. */
+const CONCURRENT_MANIFESTS = 4
 
 /** A manifest with what the index says of it. */
 export interface Leaf {
@@ -38,24 +41,35 @@ export async function walkImage(root: ImageManifest, fetch: (named: Descriptor) 
     if (at.manifest.manifests.length > 0 && depth === MAX_DEPTH) {
       throw new LayerswarmError('MANIFEST_INVALID', { detail: `indexes nested more than ${MAX_DEPTH} deep` })
     }
-    for (const child of at.manifest.manifests) {
-      if (seen.has(child.digest)) continue
-      seen.add(child.digest)
-      if (seen.size > MAX_MANIFESTS) throw new LayerswarmError('MANIFEST_INVALID', { detail: `more than ${MAX_MANIFESTS} manifests` })
-      const found = await fetch(child).catch((error: unknown) => {
-        if (isLayerswarmError(error, 'MANIFEST_UNKNOWN', 'NOT_FOUND')) return undefined
-        throw error
-      })
-      if (found === undefined) {
+    const fresh = at.manifest.manifests.filter(({ digest }) => !seen.has(digest) && seen.add(digest))
+    if (seen.size > MAX_MANIFESTS) throw new LayerswarmError('MANIFEST_INVALID', { detail: `more than ${MAX_MANIFESTS} manifests` })
+    const found = await mapLimited(fresh, CONCURRENT_MANIFESTS, async (child) => ({
+      child,
+      manifest: await fetchUnlessMissing(fetch, child)
+    }))
+    for (const { child, manifest } of found) {
+      if (manifest === undefined) {
         missing.push(child)
         continue
       }
-      manifests.push(found)
-      await visit(child, found, depth + 1)
+      manifests.push(manifest)
+      await visit(child, manifest, depth + 1)
     }
   }
   await visit(root.descriptor, root, 0)
   return { manifests, leaves, missing }
+}
+
+async function fetchUnlessMissing(
+  fetch: (named: Descriptor) => Promise<ImageManifest>,
+  named: Descriptor
+): Promise<ImageManifest | undefined> {
+  try {
+    return await fetch(named)
+  } catch (error) {
+    if (isLayerswarmError(error, 'MANIFEST_UNKNOWN', 'NOT_FOUND')) return undefined
+    throw error
+  }
 }
 
 /**
@@ -76,8 +90,9 @@ export async function selectLeaves(
       const best = choosePlatform(platform, [...offers, ...image.missing])
       const leaf = image.leaves.find((candidate) => candidate.named.digest === best?.digest)
       if (leaf !== undefined) return leaf
-      const offered = [...new Set(offers.flatMap((offer) => (offer.platform === undefined ? [] : [formatPlatform(offer.platform)])))]
-      throw new LayerswarmError('PLATFORM_UNKNOWN', { detail: `${formatPlatform(platform)}; the image offers ${offered.join(', ')}` })
+      const offered = offers.flatMap((offer) => (offer.platform === undefined ? [] : [formatPlatform(offer.platform)]))
+      const names = [...new Set(offered)].filter((name) => name !== 'unknown/unknown')
+      throw new LayerswarmError('PLATFORM_UNKNOWN', { detail: `${formatPlatform(platform)}; the image offers ${names.join(', ')}` })
     })
   )
   return [...chosen]

@@ -65,8 +65,8 @@ export async function serveBlob(
   outcome: Outcome
 ): Promise<void> {
   const { images, clock } = deps
-  const { digest } = target
-  const found = await findContent(deps, { ...target, kind: 'blob' }, exchange.signal)
+  const { registry, repository, digest } = target
+  const found = await findContent(deps, { registry, repository, digest, kind: 'blob' }, exchange.signal)
   const { size } = found.descriptor
   const headers = contentHeaders(digest, OCTETS)
   outcome.source = found.origin
