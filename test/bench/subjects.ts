@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict'
-import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Fleet } from '../harness/fleet.ts'
 import type { Host } from '../harness/network.ts'
@@ -21,8 +20,11 @@ export async function prepare(): Promise<Bench> {
   const [layer] = image.layers
   assert.ok(layer)
   const { host } = fleet.registry
-  const file = join(host.dir, 'images', layer.digest.replace(':', '-'))
-  const server = host.start('file-server', process.execPath, [FILE_SERVER, String(FILE_SERVER_PORT), file])
+  const server = host.start('file-server', process.execPath, [
+    FILE_SERVER,
+    String(FILE_SERVER_PORT),
+    fleet.registry.layerFile(layer.digest)
+  ])
   await server.ready(async () => (await host.client.http(`http://127.0.0.1:${FILE_SERVER_PORT}/`, { method: 'HEAD' })).status === 200)
   stack.move()
   const path = `/v2/${REPOSITORY}/blobs/${layer.digest}`

@@ -1,12 +1,14 @@
 // needs: root ip tc nsenter unshare docker-registry
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
+import { fileURLToPath } from 'node:url'
 import { Fleet } from '../harness/fleet.ts'
 import type { Agent } from '../harness/layerswarm.ts'
 import { waitUntil } from '../harness/process.ts'
 import type { PublishedImage } from '../harness/published-image.ts'
 
 const MIB = 1024 * 1024
+const LIAR = fileURLToPath(new URL('../harness/liar.ts', import.meta.url))
 const RATE = '80mbit'
 const REPOSITORY = 'team/app'
 /** What a restarted agent may fetch again: requests under way at the registry, and what the link's queue held. */
@@ -78,6 +80,30 @@ describe('a pull survives', { timeout: 300_000 }, () => {
     assert.ok(sent <= direct * (1 + IN_FLIGHT / layer.size), `${sent} bytes left the registry; a direct pull takes ${direct}`)
     await fleet.verifyStores()
   })
+})
+
+test('a peer that sends wrong bytes: none of them reach the client, and it is asked no more', { timeout: 120_000 }, async (t) => {
+  await using fleet = await Fleet.create({ hosts: 3, rate: RATE })
+  const [agent, honest] = await fleet.startAgents(1, 2)
+  assert.ok(agent && honest)
+  const image = await fleet.registry.publish(REPOSITORY, oneLayer('lied about', 16 * MIB))
+  const next = await fleet.registry.publish('team/next', oneLayer('lied about next', 16 * MIB))
+  await honest.pull(fleet.registry.name, REPOSITORY, 'v1', image)
+  await honest.pull(fleet.registry.name, 'team/next', 'v1', next)
+  const files = [image, next].map((published) => fleet.registry.layerFile(layerOf(published).digest))
+  const host = fleet.host(3)
+  const liar = host.start('liar', process.execPath, [LIAR, host.address, fleet.tracker.address, fleet.tracker.clusterKey, ...files])
+  await liar.ready(() => liar.log().includes('announced'))
+  const asked = (): number => liar.log().split('asked').length - 1
+
+  assertIsLayer(await (await startLayer(fleet, agent, REPOSITORY, image)).transfer, image)
+  const askedFirst = asked()
+  const failures = (await agent.metrics()).sum('layerswarm_piece_failures_total')
+  t.diagnostic(`the liar was asked for ${askedFirst} pieces; ${failures} failed verification`)
+  assert.ok(askedFirst > 0 && failures > 0)
+  assertIsLayer(await (await startLayer(fleet, agent, 'team/next', next)).transfer, next)
+  assert.equal(asked(), askedFirst)
+  await fleet.verifyStores()
 })
 
 function oneLayer(seed: string, size: number) {

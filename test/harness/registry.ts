@@ -61,6 +61,11 @@ export class Registry {
     }))
   }
 
+  /** The file that a layer was built in. */
+  layerFile(digest: string): string {
+    return join(this.host.dir, 'images', digest.replace(':', '-'))
+  }
+
   /** Builds an image and uploads it over the registry host's own loopback, so that its link carries none of it. */
   async publish(repository: string, spec: ImageSpec, tag = 'v1'): Promise<PublishedImage> {
     const dir = join(this.host.dir, 'images')
