@@ -97,6 +97,7 @@ export class FsBlobStore implements BlobStore {
       if (db.rebuilt) deps.log?.warn('the index of the store was damaged and is made anew; no blob is lost')
       const store = stack.use(new FsBlobStore({ ...deps, files, db }, options))
       await store.#catalog.load()
+      await store.content.prune((digest) => store.#catalog.get(digest) !== undefined)
       await store.evict()
       stack.move()
       return store

@@ -8,7 +8,16 @@ import { onDisk } from './disk-errors.ts'
 const SEPARATOR = '\0'
 const AFTER_SEPARATOR = '\x01'
 
-interface Tag {
+const DAY_MS = 24 * 3600 * 1000
+/** A fact that was confirmed longer ago is written again, so that serving a manifest does not write each time. */
+const CONFIRMED_FOR_MS = DAY_MS
+/** Facts of content that is neither here nor was asked for in this time go: images that nobody uses any more. */
+const KEPT_FOR_MS = 30 * DAY_MS
+/** Keys removed in one batch. */
+const PRUNED_AT_ONCE = 1000
+
+/** A descriptor, and when it was last confirmed, ms since the epoch. */
+interface Fact {
   readonly descriptor: Descriptor
   readonly at: number
 }
@@ -17,30 +26,33 @@ interface Tag {
 export class LevelContentIndex implements ContentIndex {
   readonly #now: () => number
   readonly #level: Level<string, string>
+  /** By scope, then digest. */
   readonly #links
+  /** By digest, then scope. */
   readonly #scopes
+  /** By scope, then tag. */
   readonly #tags
 
   /** @param deps.now ms since the epoch */
   constructor(deps: { level: Level<string, string>; now?: () => number }) {
     this.#now = deps.now ?? Date.now
     this.#level = deps.level
-    this.#links = deps.level.sublevel<string, Descriptor>('links', { valueEncoding: 'json' })
-    this.#scopes = deps.level.sublevel<string, Descriptor>('scopes', { valueEncoding: 'json' })
-    this.#tags = deps.level.sublevel<string, Tag>('tags', { valueEncoding: 'json' })
+    this.#links = deps.level.sublevel<string, Fact>('links', { valueEncoding: 'json' })
+    this.#scopes = deps.level.sublevel<string, Fact>('scopes', { valueEncoding: 'json' })
+    this.#tags = deps.level.sublevel<string, Fact>('tags', { valueEncoding: 'json' })
   }
 
   /** @throws {LayerswarmError} STORE_FULL, STORE_FAILED, as all methods here */
   async link(scope: string, descriptors: readonly Descriptor[]): Promise<void> {
     await onDisk(async () => {
-      const keys = descriptors.map(({ digest }) => scope + SEPARATOR + digest)
-      const known = await this.#links.getMany(keys)
-      const fresh = descriptors.filter(({ size, mediaType }, at) => known[at]?.size !== size || known[at].mediaType !== mediaType)
+      const at = this.#now()
+      const known = await this.#links.getMany(descriptors.map(({ digest }) => scope + SEPARATOR + digest))
+      const fresh = descriptors.filter((descriptor, index) => !confirmed(known[index], descriptor, at))
       if (fresh.length === 0) return
-      await this.#level.batch<string, Descriptor>(
-        fresh.flatMap((value) => [
-          { type: 'put' as const, sublevel: this.#links, key: scope + SEPARATOR + value.digest, value },
-          { type: 'put' as const, sublevel: this.#scopes, key: value.digest + SEPARATOR + scope, value }
+      await this.#level.batch<string, Fact>(
+        fresh.flatMap((descriptor) => [
+          { type: 'put' as const, sublevel: this.#links, key: scope + SEPARATOR + descriptor.digest, value: { descriptor, at } },
+          { type: 'put' as const, sublevel: this.#scopes, key: descriptor.digest + SEPARATOR + scope, value: { descriptor, at } }
         ]),
         {}
       )
@@ -48,14 +60,14 @@ export class LevelContentIndex implements ContentIndex {
   }
 
   async linked(scope: string, digest: Digest): Promise<Descriptor | undefined> {
-    return await onDisk(() => this.#links.get(scope + SEPARATOR + digest))
+    return await onDisk(async () => (await this.#links.get(scope + SEPARATOR + digest))?.descriptor)
   }
 
   async links(digest: Digest): Promise<readonly { scope: string; descriptor: Descriptor }[]> {
     return await onDisk(async () => {
       const range = { gt: digest + SEPARATOR, lt: digest + AFTER_SEPARATOR }
       const found = await this.#scopes.iterator(range).all()
-      return found.map(([key, descriptor]) => ({ scope: key.slice(digest.length + 1), descriptor }))
+      return found.map(([key, { descriptor }]) => ({ scope: key.slice(digest.length + 1), descriptor }))
     })
   }
 
@@ -63,7 +75,28 @@ export class LevelContentIndex implements ContentIndex {
     await onDisk(() => this.#tags.put(scope + SEPARATOR + tag, { descriptor, at: this.#now() }))
   }
 
-  async tag(scope: string, tag: string): Promise<Tag | undefined> {
+  async tag(scope: string, tag: string): Promise<Fact | undefined> {
     return await onDisk(() => this.#tags.get(scope + SEPARATOR + tag))
   }
+
+  /** Drops facts that were not confirmed for a month, of content that is not `held`. */
+  async prune(held: (digest: Digest) => boolean): Promise<void> {
+    await onDisk(async () => {
+      const before = this.#now() - KEPT_FOR_MS
+      for (const facts of [this.#links, this.#scopes, this.#tags]) {
+        const old: string[] = []
+        const drop = (): Promise<void> => facts.batch(old.splice(0).map((key) => ({ type: 'del', key })))
+        for await (const [key, { descriptor, at }] of facts.iterator()) {
+          if (at < before && !held(descriptor.digest)) old.push(key)
+          if (old.length === PRUNED_AT_ONCE) await drop()
+        }
+        await drop()
+      }
+    })
+  }
+}
+
+function confirmed(known: Fact | undefined, { size, mediaType }: Descriptor, now: number): boolean {
+  if (known === undefined || now - known.at > CONFIRMED_FOR_MS) return false
+  return known.descriptor.size === size && known.descriptor.mediaType === mediaType
 }

@@ -272,6 +272,42 @@ describe('the data directory', () => {
     await addBlob(store, blob)
   })
 
+  test('does not keep the record of a blob whose commit was cut off after its move', async () => {
+    await using dir = await TempDir.make()
+    const blob = fixtureBlob(COMMITTED)
+    {
+      await using store = await openStore(dir)
+      await using partial = await store.begin(blob.digest, blob.layout)
+      await writeAll(partial, blob)
+      const side = ingestPath(dir, blob.digest, 'side')
+      const record = await readFile(side)
+      await partial.commit()
+      await writeFile(side, record)
+    }
+    await using store = await openStore(dir)
+    assert.deepEqual(await readdir(join(dir.path, 'ingest')), [])
+    assert.equal((await store.stat(blob.digest))?.state, 'complete')
+  })
+
+  test('is let go of whole: no descriptor stays open, whatever was under way', async () => {
+    await using dir = await TempDir.make()
+    const open = async (): Promise<string[]> => (await readdir('/proc/self/fd')).sort()
+    const before = await open()
+    const store = await openStore(dir)
+    const blob = fixtureBlob(SIZE)
+    await addBlob(store, fixtureBlob(COMMITTED))
+    const partial = await store.begin(blob.digest, blob.layout)
+    const waiting = assert.rejects(readAll(partial), (error) => isLayerswarmError(error, 'STORE_FAILED'))
+    const writing = Promise.allSettled([0, 1, 2].map((piece) => partial.write(piece, blob.piece(piece))))
+    await store[Symbol.asyncDispose]()
+    await waiting
+    await writing
+    assert.deepEqual(await open(), before)
+    await assert.rejects(partial.write(5, blob.piece(5)), (error) => isLayerswarmError(error, 'STORE_FAILED'))
+    await partial[Symbol.asyncDispose]()
+    assert.deepEqual(await open(), before)
+  })
+
   test('that cannot be made is an error that says so', async () => {
     await using dir = await TempDir.make()
     await writeFile(join(dir.path, 'file'), '')
