@@ -151,10 +151,20 @@ test('garbage on the port for peers ends the connection only', { timeout: 60_000
   for (const bytes of garbage) assert.equal((await neighbour.tcp(agent.host.address, 5052, bytes, 10_000)).closedBy, 'them')
 })
 
-test('a peer of another protocol version is told so', { timeout: 60_000 }, async () => {
+test('a peer of another protocol version is told so, and does not keep anybody from a pull', { timeout: 60_000 }, async () => {
   const script = fileURLToPath(new URL('../harness/stranger.ts', import.meta.url))
-  const answer = await fleet.host(2).run(process.execPath, [script, agent.host.address, '5052', fleet.tracker.clusterKey])
-  assert.equal(answer.trim(), 'PEER_VERSION')
+  const host = fleet.host(2)
+  const wanted = await fleet.registry.publish('team/wanted', { layers: [{ seed: 'wanted', size: 2 * MIB }] })
+  const [layer] = wanted.layers
+  assert.ok(layer)
+  const address = `/ip4/${agent.host.address}/tcp/5052`
+  const args = [host.address, fleet.tracker.address, fleet.tracker.clusterKey, address, fleet.registry.layerFile(layer.digest)]
+  await using stranger = host.start('stranger', process.execPath, [script, ...args])
+  await stranger.ready(() => stranger.log().includes('announced'))
+  assert.match(stranger.log(), /^answer PEER_VERSION$/m)
+
+  await agent.pull(fleet.registry.name, 'team/wanted', 'v1', wanted)
+  assert.match(agent.process.log(), /PEER_VERSION|protocol version/)
 })
 
 test('an agent with another cluster key joins nothing and says why; it still pulls', { timeout: 60_000 }, async () => {
