@@ -53,9 +53,13 @@ export class TestReport {
     }
   }
 
+  /** Prints what is still open: files that ended without a summary, as one does that cannot be loaded. */
+  closeFiles(): void {
+    for (const file of [...this.#files.keys()]) this.#closeFile(file, undefined)
+  }
+
   /** Prints all failures again, for whoever looks at the end first, and the sum. `others` are failures beside tests. */
   finish(others: number): void {
-    for (const file of [...this.#files.keys()]) this.#closeFile(file, undefined)
     if (this.#failures.length > 0) process.stdout.write(`\nfailed:\n${this.#failures.map((failure) => `  ${failure}\n`).join('')}`)
     process.stdout.write(`\n${this.passed} passed, ${this.failed + others} failed\n`)
   }
@@ -71,7 +75,9 @@ export class TestReport {
     // A suite fails because a test in it does, which is told already.
     if (test.details.type === 'suite' && 'failureType' in error && error.failureType === 'subtestsFailed') return
     const state = this.#state(test.file)
-    const name = [...state.path.slice(0, test.nesting), test.name].join(' > ')
+    // A file that fails outside of its tests is reported as a test by the file's own path.
+    const own = test.name === test.file ? 'outside of its tests' : test.name
+    const name = [...state.path.slice(0, test.nesting), own].join(' > ')
     const place = test.file === undefined ? '' : `${relative(this.#root, test.file)}:${test.line ?? 1}`
     this.#failures.push(`${place} ${name}`)
     const cause = error.cause instanceof Error ? (error.cause.stack ?? error.cause.message) : inspect(error.cause ?? error)

@@ -63,6 +63,7 @@ async function runKind(kind: Kind, files: readonly string[], report: TestReport)
   process.stdout.write(`\n${kind.name}\n`)
   const events = run({ files: files.map((file) => join(ROOT, file)), concurrency: kind.concurrency, timeout: kind.timeout, cwd: ROOT })
   for await (const event of events) report.take(event)
+  report.closeFiles()
 }
 
 /** Names the suites that were not run. @returns how many of them count as failures: all in CI, none elsewhere. */
