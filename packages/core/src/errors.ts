@@ -49,6 +49,13 @@ export const ERRORS = {
   PATH_UNKNOWN: { text: 'there is nothing at this path', remedy: 'use the paths under /v2/', blame: 'caller' },
   HEADERS_INVALID: { text: 'the request is not valid HTTP', remedy: 'check the client and what stands between', blame: 'caller' },
   HEADERS_TOO_LARGE: { text: 'the request has too large headers', remedy: 'send fewer or shorter headers', blame: 'caller' },
+  REQUEST_INVALID: { text: 'the request is not valid', remedy: 'correct what the detail names', blame: 'caller' },
+  HOST_NOT_ALLOWED: {
+    text: 'this address does not answer to that name',
+    remedy: 'use the address that the agent listens on, as in http://127.0.0.1:5051',
+    blame: 'caller'
+  },
+  STOPPING: { text: 'the agent is stopping', remedy: 'ask again when it runs', blame: 'local' },
   BLOB_UNKNOWN: { text: 'blob unknown to this repository', remedy: 'check the digest and the repository', blame: 'caller' },
   MANIFEST_UNKNOWN: { text: 'manifest unknown', remedy: 'check the repository and the tag or digest', blame: 'caller' },
   MANIFEST_INVALID: {

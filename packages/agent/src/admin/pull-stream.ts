@@ -1,0 +1,71 @@
+import type { ServerResponse } from 'node:http'
+import { describeError, LayerswarmError } from '@layerswarm/core/errors.ts'
+import type { Platform } from '@layerswarm/core/image/manifest.ts'
+import { parsePlatform } from '@layerswarm/core/image/platform.ts'
+import { z } from 'zod'
+import type { ImageService, PullProgress, PullSummary } from '../ports.ts'
+
+/** What `POST /v1/pull` takes. */
+const pullRequest = z.strictObject({
+  image: z.string().min(1).max(1000),
+  platforms: z.union([z.literal('all'), z.array(z.string().max(100)).min(1).max(100)]).optional()
+})
+
+export interface PullRequest {
+  readonly image: string
+  readonly platforms: readonly Platform[] | 'all' | undefined
+}
+
+/** @throws {LayerswarmError} REQUEST_INVALID, PLATFORM_UNKNOWN */
+export function readPullRequest(body: unknown): PullRequest {
+  const parsed = pullRequest.safeParse(body)
+  if (!parsed.success) throw new LayerswarmError('REQUEST_INVALID', { detail: z.prettifyError(parsed.error) })
+  const { image, platforms } = parsed.data
+  return { image, platforms: platforms === 'all' ? platforms : platforms?.map(parsePlatform) }
+}
+
+/** One line of its answer. The last line has the summary, or the error. */
+export type PullLine =
+  | { readonly progress: PullProgress }
+  | { readonly summary: PullSummary }
+  | { readonly error: { readonly code: string; readonly message: string; readonly remedy: string } }
+
+/** An error as this API tells it. */
+export function toldError(error: unknown): { code: string; message: string; remedy: string } {
+  if (error instanceof LayerswarmError) return { code: error.code, message: describeError(error), remedy: error.remedy }
+  return { code: 'UNKNOWN', message: describeError(error), remedy: "see the agent's log" }
+}
+
+/**
+ * Pulls an image and tells how it goes, a JSON document per line. The status says only that the pull began. A client
+ * that goes away ends the pull.
+ * @param stopping ends it too, as the agent does
+ */
+export async function streamPull(
+  images: Pick<ImageService, 'pull'>,
+  request: PullRequest,
+  response: ServerResponse,
+  stopping: AbortSignal
+): Promise<void> {
+  const { image, platforms } = request
+  const gone = new AbortController()
+  response.on('close', () => gone.abort(new DOMException('the client went away', 'AbortError')))
+  response.on('error', () => undefined)
+  response.writeHead(200, { 'Content-Type': 'application/x-ndjson', 'Cache-Control': 'no-store' })
+  response.flushHeaders()
+  const tell = (line: PullLine) => response.write(`${JSON.stringify(line)}\n`)
+  try {
+    const summary = await images.pull(image, {
+      signal: AbortSignal.any([gone.signal, stopping]),
+      ...(platforms === undefined ? {} : { platforms }),
+      // A client that reads slowly misses steps, and never the end of a blob.
+      onProgress: (progress) => {
+        if (progress.done || !response.writableNeedDrain) tell({ progress })
+      }
+    })
+    tell({ summary })
+  } catch (error) {
+    if (!gone.signal.aborted) tell({ error: toldError(error) })
+  }
+  response.end()
+}

@@ -1,0 +1,222 @@
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { request as httpRequest, type IncomingMessage } from 'node:http'
+import { hostname } from 'node:os'
+import { text } from 'node:stream/consumers'
+import { test } from 'node:test'
+import { systemClock } from '@layerswarm/core/clock.ts'
+import type { Digest } from '@layerswarm/core/digest.ts'
+import { LayerswarmError } from '@layerswarm/core/errors.ts'
+import { createLogger } from '@layerswarm/core/log.ts'
+import { createAgentMetrics, createMetricsRegistry } from '@layerswarm/core/metrics.ts'
+import { Admin, type Readiness } from '../../src/admin/admin.ts'
+import type { BlobStat, PullOptions, PullProgress, PullSummary } from '../../src/ports.ts'
+
+const DIGEST = `sha256:${'a'.repeat(64)}` as Digest
+const COUNTS = { local: 0, peer: 3, registry: 1 }
+const STEP: PullProgress = { digest: DIGEST, size: 4, counts: COUNTS, done: true }
+const SUMMARY: PullSummary = {
+  image: 'docker.io/library/app:1',
+  digest: DIGEST,
+  manifests: 1,
+  blobs: 1,
+  skipped: 0,
+  bytes: 4,
+  counts: COUNTS,
+  stale: false,
+  seconds: 1
+}
+
+class Fixture implements AsyncDisposable {
+  readonly metrics = createMetricsRegistry({ process: false })
+  readonly pulls: { reference: string; options: PullOptions }[] = []
+  pull = async (_reference: string, options: PullOptions): Promise<PullSummary> => {
+    options.onProgress?.(STEP)
+    return SUMMARY
+  }
+  blobs: BlobStat[] = []
+  readiness: Readiness = { mirror: true, store: true, tracker: { connected: false } }
+  readonly admin: Admin
+  port = 0
+
+  constructor() {
+    const blobs = () => this.blobs
+    this.admin = new Admin({
+      images: {
+        pull: (reference, options = {}) => {
+          this.pulls.push({ reference, options })
+          return this.pull(reference, options)
+        }
+      },
+      store: {
+        async *list() {
+          yield* blobs()
+        }
+      },
+      metrics: this.metrics,
+      readiness: () => this.readiness,
+      status: () => ({ peers: 3 }),
+      clock: systemClock,
+      log: createLogger({ level: 'silent' })
+    })
+  }
+
+  static async start(): Promise<Fixture> {
+    const fixture = new Fixture()
+    fixture.port = (await fixture.admin.listen({ host: '127.0.0.1', port: 0 })).port
+    return fixture
+  }
+
+  async begin(method: string, path: string, headers: Record<string, string> = {}, body?: string): Promise<IncomingMessage> {
+    const request = httpRequest({ host: '127.0.0.1', port: this.port, method, path, headers, agent: false })
+    request.end(body)
+    const [response] = (await once(request, 'response')) as [IncomingMessage]
+    response.on('close', () => request.destroy())
+    return response
+  }
+
+  async ask(
+    method: string,
+    path: string,
+    headers: Record<string, string> = {},
+    body?: string
+  ): Promise<{ status: number; type: string; text: string }> {
+    const response = await this.begin(method, path, headers, body)
+    return { status: response.statusCode ?? 0, type: response.headers['content-type'] ?? '', text: await text(response) }
+  }
+
+  async postPull(
+    body: unknown,
+    headers: Record<string, string> = { 'content-type': 'application/json' }
+  ): Promise<{ status: number; lines: Record<string, unknown>[] }> {
+    const { status, text: answer } = await this.ask('POST', '/v1/pull', headers, typeof body === 'string' ? body : JSON.stringify(body))
+    return {
+      status,
+      lines: answer
+        .trim()
+        .split('\n')
+        .map((line) => JSON.parse(line))
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.admin.close()
+  }
+}
+
+test('healthy as long as it lives, ready when the mirror answers and the store is open', async () => {
+  await using admin = await Fixture.start()
+  assert.equal((await admin.ask('GET', '/healthz')).status, 200)
+  const ready = await admin.ask('GET', '/readyz')
+  assert.equal(ready.status, 200)
+  assert.deepEqual(JSON.parse(ready.text), { ready: true, mirror: true, store: true, tracker: { connected: false } })
+  for (const missing of [{ mirror: false }, { store: false }]) {
+    admin.readiness = { mirror: true, store: true, tracker: { connected: true }, ...missing }
+    const reply = await admin.ask('GET', '/readyz')
+    assert.equal(reply.status, 503)
+    assert.equal(JSON.parse(reply.text).ready, false)
+  }
+})
+
+test('metrics, status and blobs', async () => {
+  await using admin = await Fixture.start()
+  createAgentMetrics(admin.metrics).storeBytes.set({ state: 'complete' }, 5)
+  const metrics = await admin.ask('GET', '/metrics')
+  assert.match(metrics.type, /^text\/plain; version=0\.0\.4/)
+  assert.match(metrics.text, /layerswarm_store_bytes\{state="complete"\} 5/)
+  assert.deepEqual(JSON.parse((await admin.ask('GET', '/v1/status')).text), { peers: 3 })
+  assert.equal((await admin.ask('GET', '/v1/blobs')).text, '')
+  admin.blobs = [1, 2].map((size) => ({ digest: DIGEST, size, state: 'complete', present: size, usedAt: 0 }))
+  const blobs = await admin.ask('GET', '/v1/blobs')
+  assert.equal(blobs.type, 'application/x-ndjson')
+  assert.deepEqual(
+    blobs.text
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line)),
+    admin.blobs
+  )
+})
+
+test('a pull tells how it goes, a line each, and ends with the summary', async () => {
+  await using admin = await Fixture.start()
+  const { status, lines } = await admin.postPull({ image: 'app:1', platforms: ['linux/arm64'] })
+  assert.equal(status, 200)
+  assert.deepEqual(lines, [{ progress: STEP }, { summary: SUMMARY }])
+  assert.equal(admin.pulls[0]?.reference, 'app:1')
+  assert.deepEqual(admin.pulls[0]?.options.platforms, [{ os: 'linux', architecture: 'arm64', variant: 'v8' }])
+  await admin.postPull({ image: 'app:1', platforms: 'all' })
+  assert.equal(admin.pulls[1]?.options.platforms, 'all')
+})
+
+test('a pull that fails ends with the error and its remedy', async () => {
+  await using admin = await Fixture.start()
+  admin.pull = async () => {
+    throw new LayerswarmError('NOT_FOUND', { detail: 'app:1' })
+  }
+  const { status, lines } = await admin.postPull({ image: 'app:1' })
+  assert.equal(status, 200)
+  assert.deepEqual(lines, [
+    { error: { code: 'NOT_FOUND', message: 'the registry does not have this content: app:1', remedy: 'check the reference' } }
+  ])
+})
+
+test('a client that goes away ends its pull', async () => {
+  await using admin = await Fixture.start()
+  const aborted = Promise.withResolvers<void>()
+  admin.pull = async (_reference, { signal }) => {
+    await new Promise((_resolve, reject) => signal?.addEventListener('abort', () => reject(signal.reason))).finally(() => aborted.resolve())
+    return SUMMARY
+  }
+  const response = await admin.begin('POST', '/v1/pull', { 'content-type': 'application/json' }, '{"image":"app"}')
+  response.on('error', () => undefined)
+  response.destroy()
+  await aborted.promise
+})
+
+test('closing ends running pulls with an error line', async () => {
+  await using admin = await Fixture.start()
+  admin.pull = async (_reference, { signal }) => {
+    await new Promise((_resolve, reject) => signal?.addEventListener('abort', () => reject(signal.reason)))
+    return SUMMARY
+  }
+  const response = await admin.begin('POST', '/v1/pull', { 'content-type': 'application/json' }, '{"image":"app"}')
+  const closed = admin.admin.close()
+  assert.equal(JSON.parse(await text(response)).error.code, 'STOPPING')
+  await closed
+})
+
+test('what is no valid request is told', async () => {
+  await using admin = await Fixture.start()
+  for (const body of [{}, { image: '' }, { image: 1 }, { image: 'a', other: 1 }, { image: 'a', platforms: ['x'] }, '{', '[]', 'null']) {
+    const { status, lines } = await admin.postPull(body)
+    assert.equal(status, 400, JSON.stringify(body))
+    const { code, remedy } = (lines[0]?.error ?? {}) as Record<string, string>
+    assert.ok(['REQUEST_INVALID', 'PLATFORM_UNKNOWN'].includes(code ?? '') && remedy)
+  }
+  assert.equal((await admin.postPull({ image: 'a'.repeat(100_000) })).status, 413)
+  assert.equal((await admin.ask('GET', '/nothing')).status, 404)
+  assert.deepEqual(admin.pulls, [])
+})
+
+test('what a web page could send is refused', async () => {
+  await using admin = await Fixture.start()
+  for (const type of ['text/plain', 'application/x-www-form-urlencoded', 'multipart/form-data; boundary=x', '']) {
+    assert.equal((await admin.postPull({ image: 'a' }, { 'content-type': type })).status, 415, type)
+  }
+  for (const host of ['rebound.example.com', 'rebound.example.com:5051', 'localhost.example.com', '127.0.0.1.example.com', '.']) {
+    const reply = await admin.ask('GET', '/v1/status', { host })
+    assert.equal(reply.status, 403, host)
+    assert.equal(JSON.parse(reply.text).error.code, 'HOST_NOT_ALLOWED')
+  }
+  for (const host of ['localhost', 'LOCALHOST:1', '127.0.0.1:5051', '127.9.9.9', '[::1]:5051', hostname()]) {
+    assert.equal((await admin.ask('GET', '/healthz', { host })).status, 200, host)
+  }
+  assert.deepEqual(admin.pulls, [])
+})
+
+test('an address in use is told', async () => {
+  await using admin = await Fixture.start()
+  await using other = new Fixture()
+  await assert.rejects(other.admin.listen({ host: '127.0.0.1', port: admin.port }), { code: 'LISTEN_FAILED' })
+})
