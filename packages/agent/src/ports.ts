@@ -69,6 +69,9 @@ export interface BlobReader extends AsyncDisposable {
   map(): Promise<Uint8Array | undefined>
 }
 
+/** Gives this host's claim on a piece, by the piece's SHA-256; undefined where it has none to give. */
+export type Vouch = (hash: Uint8Array) => Promise<Claim | undefined>
+
 /** The one writer of a blob that is being fetched. Disposing keeps what is there for a later `begin`. */
 export interface PartialBlob extends BlobReader {
   /**
@@ -79,12 +82,7 @@ export interface PartialBlob extends BlobReader {
    * @returns the piece's SHA-256, or undefined when it was already present
    * @throws {LayerswarmError} PIECE_MISMATCH, STORE_FULL, STORE_FAILED; nothing becomes visible then
    */
-  write(
-    piece: number,
-    bytes: Uint8Array,
-    expected?: readonly Uint8Array[],
-    vouch?: (hash: Uint8Array) => Promise<Claim | undefined>
-  ): Promise<Uint8Array | undefined>
+  write(piece: number, bytes: Uint8Array, expected?: readonly Uint8Array[], vouch?: Vouch): Promise<Uint8Array | undefined>
   /** Recorded SHA-256 of a present piece. */
   hashOf(piece: number): Uint8Array | undefined
   addClaims(claims: readonly Claim[]): void

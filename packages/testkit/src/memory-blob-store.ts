@@ -1,4 +1,4 @@
-import type { Abortable, BlobReader, BlobStat, BlobStore, ByteRange, HoldingChange, PartialBlob } from '@layerswarm/agent/ports.ts'
+import type { Abortable, BlobReader, BlobStat, BlobStore, ByteRange, HoldingChange, PartialBlob, Vouch } from '@layerswarm/agent/ports.ts'
 import { ChangeFeed } from '@layerswarm/agent/store/change-feed.ts'
 import { Presence } from '@layerswarm/agent/store/presence.ts'
 import type { Claim } from '@layerswarm/core/claims.ts'
@@ -178,7 +178,7 @@ class MemoryWriter extends MemoryReader implements PartialBlob {
     this.#tell = tell
   }
 
-  async write(piece: number, bytes: Uint8Array, expected?: readonly Uint8Array[]): Promise<Uint8Array | undefined> {
+  async write(piece: number, bytes: Uint8Array, expected?: readonly Uint8Array[], vouch?: Vouch): Promise<Uint8Array | undefined> {
     this.check()
     const { presence, digest, hashes } = this.held
     const { layout } = this
@@ -192,6 +192,8 @@ class MemoryWriter extends MemoryReader implements PartialBlob {
     this.held.bytes.set(bytes, pieceStart(layout, piece))
     hashes.set(hash, piece * PIECE_HASH_BYTES)
     this.held.usedAt = Date.now()
+    const claim = await vouch?.(hash)
+    if (claim !== undefined) this.addClaims([claim])
     presence.add(piece)
     return hash
   }

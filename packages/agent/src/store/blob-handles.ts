@@ -2,7 +2,7 @@ import type { Claim } from '@layerswarm/core/claims.ts'
 import type { Digest } from '@layerswarm/core/digest.ts'
 import type { PieceLayout } from '@layerswarm/core/piece-layout.ts'
 import type { PieceSet } from '@layerswarm/core/piece-set.ts'
-import type { Abortable, BlobReader, ByteRange, PartialBlob } from '../ports.ts'
+import type { Abortable, BlobReader, ByteRange, PartialBlob, Vouch } from '../ports.ts'
 import type { FsBlob } from './fs-blob.ts'
 import type { Ingest } from './ingest.ts'
 
@@ -96,8 +96,8 @@ export class FsPartialBlob extends FsBlobReader implements PartialBlob {
     this.#deps = deps
   }
 
-  async write(piece: number, bytes: Uint8Array, expected?: readonly Uint8Array[]): Promise<Uint8Array | undefined> {
-    const hash = await this.#writer.write(piece, bytes, expected)
+  async write(piece: number, bytes: Uint8Array, expected?: readonly Uint8Array[], vouch?: Vouch): Promise<Uint8Array | undefined> {
+    const hash = await this.#writer.write(piece, bytes, expected, vouch)
     this.#deps.written()
     return hash
   }

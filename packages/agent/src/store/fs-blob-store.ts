@@ -35,8 +35,6 @@ export interface FsBlobStoreOptions {
   /** Bound on the bytes of all blobs, those being written included. */
   readonly maxBytes: number
   readonly maxOpenFiles?: number
-  /** The hashing thread's own file, where a bundle puts it elsewhere. */
-  readonly hashScript?: URL
 }
 
 export interface FsBlobStoreDeps {
@@ -76,7 +74,7 @@ export class FsBlobStore implements BlobStore {
     this.#files = files
     this.#db = db
     this.#pool = new FilePool({ maxOpen: options.maxOpenFiles ?? MAX_OPEN_FILES })
-    this.#hashes = new HashThread(options.hashScript === undefined ? {} : { script: options.hashScript })
+    this.#hashes = new HashThread()
     const catalog = new Catalog({ files, db, now, log })
     this.#catalog = catalog
     const inUse = (digest: Digest): boolean => this.#inUse.has(digest)

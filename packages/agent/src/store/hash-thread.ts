@@ -10,6 +10,9 @@ const JOB_BYTES = 16 * 1024 * 1024
 /** A frontier that moved by less is not worth a message yet; also what is left to hash, at most, when the last piece lands. */
 const WORTHWHILE_BYTES = 4 * 1024 * 1024
 
+/** Beside this file in the sources, and beside the bundle where this file is part of one. */
+const WORKER = new URL(import.meta.url.endsWith('.ts') ? './hash-worker.ts' : './hash-worker.js', import.meta.url)
+
 type Distribute<T> = T extends unknown ? Omit<T, 'job'> : never
 type Unnumbered = Distribute<HashJob>
 
@@ -27,9 +30,9 @@ export class HashThread {
   #hashes = 0
   #closed = false
 
-  /** @param options.script the worker's own file, where a bundle puts it elsewhere */
+  /** @param options.script the file that the thread runs */
   constructor(options: { script?: URL } = {}) {
-    this.#script = options.script ?? new URL('./hash-worker.ts', import.meta.url)
+    this.#script = options.script ?? WORKER
   }
 
   whole(digest: Digest, path: string): WholeHash {

@@ -89,6 +89,27 @@ function whatIsWritten(open: () => Promise<BlobStore>): void {
     await assert.rejects(partial.write(2, blob.piece(2), []), fails('PIECE_MISMATCH'))
   })
 
+  test("a piece's claim is there before the piece is, and a false piece gets none", async () => {
+    await using store = await open()
+    const blob = fixtureBlob(SEVERAL)
+    await using partial = await store.begin(blob.digest, blob.layout)
+    await using reader = await store.open(blob.digest)
+    const vouched: boolean[] = []
+    const vouch = async (hash: Uint8Array) => {
+      equal(hash, blob.hash(2))
+      vouched.push(partial.have().has(2))
+      return claimOf(blob, 'mine')
+    }
+    await assert.rejects(partial.write(2, blob.piece(1), [blob.hash(2)], vouch), fails('PIECE_MISMATCH'))
+    assert.deepEqual(vouched, [])
+    equal(await partial.write(2, blob.piece(2), undefined, vouch), blob.hash(2))
+    assert.deepEqual(vouched, [false])
+    assert.deepEqual(
+      reader?.claims().map(({ author }) => author),
+      ['mine']
+    )
+  })
+
   test('claims are kept while a blob is partial, each once', async () => {
     await using store = await open()
     const blob = fixtureBlob(SEVERAL)
