@@ -16,6 +16,8 @@ export interface RouterDeps extends ServeDeps, OutcomeDeps {
   readonly own: () => OwnAddress | undefined
 }
 
+/** What agents call themselves at registries: two that took each other for one would ask in a circle. */
+const OWN_KIND = /^layerswarm\//i
 const READING = 'GET, HEAD'
 const SUBJECTS: Partial<Record<Outcome['kind'], Subject>> = { blob: 'blob', manifest: 'manifest' }
 
@@ -60,6 +62,9 @@ function admit(deps: RouterDeps, exchange: Exchange, target: Extract<Target, Rep
   outcome.scope = scopeOf(target)
   if (namesSelf(registry, deps.own(), exchange.header('host'))) {
     throw new LayerswarmError('REGISTRY_NOT_ALLOWED', { detail: `${registry} is this mirror` })
+  }
+  if (OWN_KIND.test(exchange.header('user-agent') ?? '')) {
+    throw new LayerswarmError('REGISTRY_NOT_ALLOWED', { detail: 'one mirror does not ask another' })
   }
   if (!deps.registry.allows(registry)) throw new LayerswarmError('REGISTRY_NOT_ALLOWED', { detail: registry })
   exchange.always('OCI-Namespace', registry)
