@@ -36,6 +36,11 @@ interface Active {
   blocked: boolean
 }
 
+interface Refusal {
+  readonly id: number
+  readonly reason: 'gone' | 'missing' | 'cancelled'
+}
+
 export interface UploadsDeps {
   readonly readers: ReaderPool
   readonly policy: UploadPolicy
@@ -54,8 +59,11 @@ export class Uploads {
   readonly #waiting: Waiting[] = []
   readonly #active = new Set<Active>()
   readonly #busy = new Set<FramedStream>()
+  /** Streams in the middle of a piece, and what is to be said on them after it. */
+  readonly #midway = new Map<FramedStream, Refusal[]>()
   readonly #served = new ServedCounts()
   readonly #streams = new Set<FramedStream>()
+  readonly #closed = new AbortController()
   #watching = false
   #draining = false
 
@@ -83,25 +91,25 @@ export class Uploads {
   /** Refuses what waits, and gives active uploads until `signal` to end; then all streams are closed. */
   async drain({ signal }: Abortable): Promise<void> {
     this.#draining = true
-    for (const request of this.#dropWaiting(() => true)) this.#refuse(request, 'gone')
+    for (const { stream, id } of this.#dropWaiting(() => true)) this.#refuse(stream, { id, reason: 'gone' })
     await Promise.all([...this.#busy].map(async (stream) => await stream.flushed({ ...(signal && { signal }) }).catch(() => undefined)))
     await Promise.all([...this.#streams].map(async (stream) => await stream.close()))
+    this.#closed.abort()
   }
 
   #onRequest(stream: FramedStream, request: GetRequest): void {
     if (request.t === 'cancel') {
       // Where it is not found it has been answered, or is being: the opener resets the stream for that.
       const [cancelled] = this.#dropWaiting((waiting) => waiting.stream === stream && waiting.id === request.id)
-      if (cancelled !== undefined) this.#refuse(cancelled, 'cancelled')
+      if (cancelled !== undefined) this.#refuse(stream, { id: request.id, reason: 'cancelled' })
       return
     }
     const { id, blob, piece, held } = request
     const own = this.#waiting.filter((waiting) => waiting.stream === stream)
     if (own.length >= MAX_QUEUED_REQUESTS) throw new LayerswarmError('PEER_PROTOCOL', { detail: 'too many requests at once' })
     if (own.some((waiting) => waiting.id === id)) throw new LayerswarmError('PEER_PROTOCOL', { detail: 'a request id twice' })
-    const waiting = { id, blob, piece, held, stream }
-    if (this.#draining) this.#refuse(waiting, 'gone')
-    else this.#waiting.push(waiting)
+    if (this.#draining) this.#refuse(stream, { id, reason: 'gone' })
+    else this.#waiting.push({ id, blob, piece, held, stream })
     this.#pump()
   }
 
@@ -136,20 +144,20 @@ export class Uploads {
 
   async #run(active: Active): Promise<void> {
     const { request } = active
+    const { stream, id } = request
     this.#watch()
     try {
       await this.#deps.readers.use(request.blob, async (reader) => {
-        if (reader === undefined) return this.#refuse(request, 'gone')
-        const bytes = await reader.piece(request.piece)
-        if (bytes === undefined) return this.#refuse(request, 'missing')
-        await this.#send(active, bytes)
+        const bytes = await reader?.piece(request.piece)
+        if (bytes === undefined) this.#refuse(stream, { id, reason: reader === undefined ? 'gone' : 'missing' })
+        else await this.#send(active, bytes)
       })
     } catch (error) {
-      if (isLayerswarmError(error, 'STORE_FAILED')) this.#refuse(request, 'missing')
-      this.#deps.log.debug({ peer: request.stream.peer, error: describeError(error) }, 'upload ended')
+      if (isLayerswarmError(error, 'STORE_FAILED')) this.#refuse(stream, { id, reason: 'missing' })
+      this.#deps.log.debug({ peer: stream.peer, error: describeError(error) }, 'upload ended')
     } finally {
       this.#active.delete(active)
-      this.#busy.delete(request.stream)
+      this.#busy.delete(stream)
       this.#pump()
     }
   }
@@ -163,19 +171,31 @@ export class Uploads {
     this.#served.add(blob, piece)
     const reply: GetReply = { t: 'data', id, length: bytes.byteLength, load: this.load }
     stream.send(reply)
-    for (let at = 0; at < bytes.byteLength; at += SLICE_BYTES) {
-      const slice = bytes.subarray(at, at + SLICE_BYTES)
-      await this.#deps.throttle?.(slice.byteLength)
-      stream.sendRaw(slice)
-      await stream.drained({ onProgress })
-      onProgress()
-      this.#deps.metrics?.sent(slice.byteLength)
+    this.#midway.set(stream, [])
+    try {
+      for (let at = 0; at < bytes.byteLength; at += SLICE_BYTES) {
+        const slice = bytes.subarray(at, at + SLICE_BYTES)
+        await this.#deps.throttle?.(slice.byteLength)
+        stream.sendRaw(slice)
+        await stream.drained({ onProgress })
+        onProgress()
+        this.#deps.metrics?.sent(slice.byteLength)
+      }
+    } finally {
+      const refusals = this.#midway.get(stream) ?? []
+      this.#midway.delete(stream)
+      for (const refusal of refusals) this.#refuse(stream, refusal)
     }
     await stream.flushed({ onProgress })
   }
 
-  #refuse({ stream, id }: Waiting, reason: 'gone' | 'missing' | 'cancelled'): void {
-    const reply: GetReply = { t: 'no', id, reason, load: this.load }
+  #refuse(stream: FramedStream, refusal: Refusal): void {
+    const later = this.#midway.get(stream)
+    if (later !== undefined) {
+      later.push(refusal)
+      return
+    }
+    const reply: GetReply = { t: 'no', ...refusal, load: this.load }
     stream.send(reply)
   }
 
@@ -187,18 +207,22 @@ export class Uploads {
 
   /** Looks for uploads without progress, as long as there are any. */
   #watch(): void {
-    if (this.#watching) return
+    const { signal } = this.#closed
+    if (this.#watching || signal.aborted) return
     this.#watching = true
     const look = async (): Promise<void> => {
       while (this.#active.size > 0) {
-        await this.#deps.clock.sleep(LOOK_MS)
+        await this.#deps.clock.sleep(LOOK_MS, { signal })
         this.#lookForBlocked()
       }
     }
-    void look().finally(() => {
-      this.#watching = false
-      if (this.#active.size > 0) this.#watch()
-    })
+    look()
+      // Ends early only when all is closed.
+      .catch(() => undefined)
+      .finally(() => {
+        this.#watching = false
+        if (this.#active.size > 0) this.#watch()
+      })
   }
 
   #lookForBlocked(): void {

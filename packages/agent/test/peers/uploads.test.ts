@@ -1,0 +1,271 @@
+import assert from 'node:assert/strict'
+import { EventEmitter, once } from 'node:events'
+import { test } from 'node:test'
+import { isLayerswarmError } from '@layerswarm/core/errors.ts'
+import { newIdentity } from '@layerswarm/core/p2p/identity.ts'
+import { decodeMessage } from '@layerswarm/core/wire/frames.ts'
+import { GET_PROTOCOL, type GetReply, getReply } from '@layerswarm/core/wire/peer-protocol.ts'
+import { fixtureBlob } from '@layerswarm/testkit/blob-fixtures.ts'
+import { ManualClock } from '@layerswarm/testkit/manual-clock.ts'
+import { BLOCKED_AFTER_MS, MAX_UPLOADS, UPLOADS } from '../../src/peers/uploads.ts'
+import type { UploadRequest } from '../../src/ports.ts'
+import { fetchAll, type Host, host, nextEvent } from './fleet.ts'
+
+const PIECE = 256 * 1024
+const blob = fixtureBlob(12 * PIECE)
+const { digest, layout } = blob
+
+/** A gate that uploads stand at, one slice each, until it is opened. */
+function gate() {
+  const arrivals = new EventEmitter()
+  const { promise: opened, resolve: open } = Promise.withResolvers<void>()
+  let standing = 0
+  const throttle = async () => {
+    standing++
+    arrivals.emit('arrival')
+    await opened
+  }
+  const arrived = async (count: number) => {
+    while (standing < count) await once(arrivals, 'arrival')
+  }
+  return { throttle, open, arrived, standing: () => standing }
+}
+
+async function serving(options: Parameters<typeof host>[0] = {}): Promise<Host> {
+  const us = await host(options)
+  await us.store.add(digest, layout, blob.bytes)
+  return us
+}
+
+/** A get stream by hand, whose answers come as events. */
+async function openGet(from: Host, to: Host) {
+  await from.node.connect(to.address.addrs, { peer: to.node.id })
+  const stream = await from.node.open(to.node.id, GET_PROTOCOL, { maxMessage: 4096 })
+  const events = new EventEmitter()
+  const replies: GetReply[] = []
+  let bytes = 0
+  stream.start({
+    onMessage: (body) => {
+      const reply = decodeMessage(getReply, body)
+      if (reply.t === 'data') stream.expectPayload(reply.length)
+      replies.push(reply)
+      events.emit('reply')
+    },
+    onPayload: (chunk) => {
+      bytes += chunk.byteLength
+      events.emit('reply')
+    },
+    onClose: () => events.emit('reply')
+  })
+  const until = async (enough: () => boolean) => {
+    while (!enough()) await once(events, 'reply')
+  }
+  const get = (id: number, piece = id) => stream.send({ t: 'get', id, blob: digest, piece, held: id * 10 })
+  return { stream, replies, get, until, bytes: () => bytes }
+}
+
+test('what waits is served in the order that the policy says, which sees who asks for what', async () => {
+  const { throttle, open, arrived } = gate()
+  const seen: (readonly UploadRequest[])[] = []
+  const uploadPolicy = (waiting: readonly UploadRequest[]) => {
+    seen.push(waiting)
+    return waiting.length - 1
+  }
+  await using us = await serving({ uploadPolicy, throttle })
+  await using them = await host()
+  const { get, replies, until } = await openGet(them, us)
+  get(0)
+  await arrived(1)
+  for (const id of [1, 2, 3, 4]) get(id)
+  get(5, 0)
+  await fence(them, us)
+  seen.length = 1
+  open()
+  await until(() => replies.length === 6)
+  assert.equal(replies[0]?.id, 0)
+  assert.deepEqual(seen[0]?.[0], { peer: them.node.id, blob: digest, piece: 0, held: 0, served: 0 })
+  const again = seen.flat().find((request) => request.piece === 0 && request.held === 50)
+  assert.equal(again?.served, 1)
+  for (const [at, waiting] of seen.slice(1).entries()) assert.equal(replies[at + 1]?.id, (waiting.at(-1)?.held ?? 0) / 10)
+})
+
+test('two uploads at a time; more, up to a bound, only while those make no progress', async () => {
+  const clock = new ManualClock()
+  const { throttle, open, arrived, standing } = gate()
+  await using us = await serving({ clock, throttle })
+  await using them = new AsyncDisposableStack()
+  const streams = []
+  for (let i = 0; i < MAX_UPLOADS + 2; i++) streams.push(await openGet(them.use(await host()), us))
+  for (const { get } of streams) get(0)
+  await arrived(UPLOADS)
+  for (let round = 1; round * UPLOADS < MAX_UPLOADS; round++) {
+    assert.equal(standing(), UPLOADS * round)
+    await clock.advance(BLOCKED_AFTER_MS + 100)
+    await arrived(UPLOADS * (round + 1))
+  }
+  await clock.advance(10 * BLOCKED_AFTER_MS)
+  assert.equal(standing(), MAX_UPLOADS)
+  open()
+  await Promise.all(streams.map(async ({ until, bytes }) => await until(() => bytes() === PIECE)))
+})
+
+/** Frames of one connection are read in order: what was sent on it before has been read when this returns. */
+async function fence(from: Host, to: Host): Promise<void> {
+  const { stream, replies, until } = await openGet(from, to)
+  stream.send({ t: 'get', id: 0, blob: fixtureBlob(1).digest, piece: 0, held: 0 })
+  await until(() => replies.length === 1)
+}
+
+test('every answer says how much is waiting and under way', async () => {
+  const { throttle, open, arrived } = gate()
+  await using us = await serving({ throttle })
+  await using them = await host()
+  const { get, replies, until, stream } = await openGet(them, us)
+  get(0)
+  await arrived(1)
+  get(1)
+  get(2)
+  stream.send({ t: 'cancel', id: 2 })
+  await fence(them, us)
+  open()
+  await until(() => replies.length === 3)
+  assert.deepEqual(
+    replies.map((reply) => [reply.t, reply.id, reply.load]),
+    [
+      ['data', 0, 1],
+      ['no', 2, 2],
+      ['data', 1, 1]
+    ]
+  )
+})
+
+test('a request that waits is cancelled by a message: it is never served, and the others are', async () => {
+  const { throttle, open, arrived } = gate()
+  const picked: number[] = []
+  const uploadPolicy = (waiting: readonly UploadRequest[]) => {
+    if (waiting[0]?.blob === digest) picked.push(waiting[0].piece)
+    return 0
+  }
+  await using us = await serving({ uploadPolicy, throttle })
+  await using them = await host()
+  await them.network.connect(us.address)
+  const source = them.network.source(us.node.id, digest, layout)
+  const piece = async (at: number, signal?: AbortSignal) => {
+    for await (const { bytes } of source.fetch({ first: at, count: 1 }, signal && { signal })) return Buffer.from(bytes)
+    throw new Error('no piece')
+  }
+  const first = piece(0)
+  await arrived(1)
+  const stop = new AbortController()
+  const unwanted = piece(1, stop.signal)
+  const last = piece(2)
+  await fence(them, us)
+  const reason = new Error('not wanted')
+  stop.abort(reason)
+  await assert.rejects(unwanted, reason)
+  await fence(them, us)
+  open()
+  assert.ok((await first).equals(blob.piece(0)))
+  assert.ok((await last).equals(blob.piece(2)))
+  assert.deepEqual(picked, [0, 2])
+})
+
+test('a peer that asks and does not read costs a bounded amount, and others are served meanwhile', async () => {
+  const clock = new ManualClock()
+  const big = fixtureBlob(64 * 1024 * 1024)
+  let sent = 0
+  const metrics = { sent: (bytes: number) => (sent += bytes), connected: () => undefined }
+  await using us = await host({ clock, metrics })
+  await us.store.add(big.digest, big.layout, big.bytes)
+  await using slow = await host()
+  const { stream, replies, until, bytes } = await openGet(slow, us)
+  stream.pause()
+  for (let id = 0; id < 60; id++) stream.send({ t: 'get', id, blob: big.digest, piece: id, held: 0 })
+  await using other = await host()
+  await other.network.connect(us.address)
+  assert.ok((await fetchAll(other.network.source(us.node.id, big.digest, big.layout), big.layout.pieces)).equals(big.bytes))
+  const toSlow = sent - big.bytes.byteLength
+  assert.ok(toSlow < 12 * 1024 * 1024, `${toSlow} bytes were sent to a peer that does not read`)
+  stream.resume()
+  await until(() => replies.length === 60 && bytes() === 60 * PIECE)
+})
+
+test('what is not held, or not yet, is said, without a fault', async () => {
+  await using us = await serving()
+  await using them = await host()
+  const other = fixtureBlob(3 * PIECE, { seed: 2 })
+  await using partial = await us.store.begin(other.digest, other.layout)
+  await partial.write(1, other.piece(1))
+  const { stream, replies, until } = await openGet(them, us)
+  stream.send({ t: 'get', id: 1, blob: fixtureBlob(1).digest, piece: 0, held: 0 })
+  stream.send({ t: 'get', id: 2, blob: other.digest, piece: 0, held: 0 })
+  stream.send({ t: 'get', id: 3, blob: other.digest, piece: 1, held: 0 })
+  stream.send({ t: 'get', id: 4, blob: digest, piece: 4_000_000, held: 0 })
+  await until(() => replies.length === 4)
+  assert.deepEqual(
+    replies.map((reply) => [reply.id, reply.t === 'no' ? reply.reason : reply.length]),
+    [
+      [1, 'gone'],
+      [2, 'missing'],
+      [3, PIECE],
+      [4, 'missing']
+    ]
+  )
+})
+
+test('a reader that served is closed after a while, so that its blob can be removed', async () => {
+  const clock = new ManualClock()
+  await using us = await serving({ clock })
+  await using them = await host()
+  await them.network.connect(us.address)
+  await fetchAll(them.network.source(us.node.id, digest, layout), 2)
+  assert.equal(await us.store.delete(digest), false)
+  await clock.advance(10_000)
+  assert.equal(await us.store.delete(digest), true)
+})
+
+test('closing refuses what waits, lets what is under way end, and hangs up', async () => {
+  const { throttle, open, arrived } = gate()
+  await using them = await host()
+  const us = await serving({ throttle })
+  const { get, replies, until, bytes, stream } = await openGet(them, us)
+  get(0)
+  await arrived(1)
+  get(1)
+  get(2)
+  stream.send({ t: 'cancel', id: 2 })
+  await fence(them, us)
+  const closing = us.network[Symbol.asyncDispose]()
+  open()
+  await closing
+  await until(() => !stream.open)
+  assert.equal(bytes(), PIECE)
+  assert.deepEqual(
+    replies.map(({ t, id }) => [t, id]),
+    [
+      ['data', 0],
+      ['no', 2],
+      ['no', 1]
+    ]
+  )
+  await us[Symbol.asyncDispose]()
+})
+
+test('a peer that goes away fails what was asked of it in no time, and serves again when it is back', async () => {
+  const identity = await newIdentity()
+  const { throttle, arrived } = gate()
+  const us = await serving({ identity, throttle })
+  await using them = await host()
+  await them.network.connect(us.address)
+  const source = them.network.source(us.node.id, digest, layout)
+  const fetching = assert.rejects(fetchAll(source, 3), (error) => isLayerswarmError(error, 'PEER_UNREACHABLE'))
+  await arrived(1)
+  const down = nextEvent(them.network, 'down')
+  await us.node[Symbol.asyncDispose]()
+  await Promise.all([fetching, down])
+  await assert.rejects(fetchAll(source, 1), (error) => isLayerswarmError(error, 'PEER_UNREACHABLE'))
+  await using again = await serving({ identity })
+  await them.network.connect(again.address)
+  assert.ok((await fetchAll(source, layout.pieces)).equals(blob.bytes))
+  await us[Symbol.asyncDispose]()
+})
