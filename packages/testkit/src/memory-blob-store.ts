@@ -189,11 +189,13 @@ class MemoryWriter extends MemoryReader implements PartialBlob {
       bytes.byteLength === pieceLength(layout, piece) &&
       (layout.pieces === 1 ? digestOf(bytes, digest) === digest : (expected?.some((one) => Buffer.compare(one, hash) === 0) ?? true))
     if (!good) throw new LayerswarmError('PIECE_MISMATCH', { detail: `piece ${piece} of ${digest}` })
+    const claim = await vouch?.(hash)
+    // Another write of the same piece may have won meanwhile.
+    if (presence.have.has(piece)) return undefined
+    if (claim !== undefined) this.addClaims([claim])
     this.held.bytes.set(bytes, pieceStart(layout, piece))
     hashes.set(hash, piece * PIECE_HASH_BYTES)
     this.held.usedAt = Date.now()
-    const claim = await vouch?.(hash)
-    if (claim !== undefined) this.addClaims([claim])
     presence.add(piece)
     return hash
   }

@@ -57,12 +57,13 @@ export class FilePool {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closed = true
+    for (const wake of this.#waiting.splice(0)) wake()
     await Promise.all([...this.#files.keys()].map((key) => this.forget(key)))
     await Promise.all(this.#closing)
   }
 
   async #acquire(key: string, path: string, flags: number): Promise<OpenFile> {
-    while (!this.#files.has(key) && this.#files.size >= this.#max && !this.#closeIdle()) {
+    while (!this.#closed && !this.#files.has(key) && this.#files.size >= this.#max && !this.#closeIdle()) {
       await new Promise<void>((resolve) => this.#waiting.push(resolve))
     }
     if (this.#closed) throw new LayerswarmError('STORE_FAILED', { detail: 'the store is closed' })

@@ -272,10 +272,11 @@ export class FsBlobStore implements BlobStore {
   async #close(): Promise<void> {
     const closed = new LayerswarmError('STORE_FAILED', { detail: 'the store is closed' })
     for (const { blob } of this.#inUse.values()) blob.presence.fail(closed)
+    // First, for a large blob that is being proven must not hold the end up.
+    await this.#hashes[Symbol.asyncDispose]()
     await Promise.all([...this.#inUse.values()].map(({ ingest }) => ingest?.release()))
     await this.#room.settled()
     this.#changes.close()
-    await this.#hashes[Symbol.asyncDispose]()
     await this.#pool[Symbol.asyncDispose]()
     await this.#catalog.save()
     await this.#db[Symbol.asyncDispose]()

@@ -111,6 +111,7 @@ export class WholeHash {
   /** Bytes hashed or being hashed. */
   #hashed = 0
   #work: Promise<void> | undefined
+  #stopping = false
 
   constructor(run: (job: Unnumbered) => Promise<HashAnswer>, options: { id: number; digest: Digest; path: string }) {
     this.#run = run
@@ -133,21 +134,23 @@ export class WholeHash {
     return this.#hashed
   }
 
-  /** Forgets what was hashed. To be called while nothing is under way, or from the work itself. */
+  /** Forgets what was hashed. To be called while nothing is under way. */
   async reset(): Promise<void> {
     if (this.#hashed === 0) return
     this.#hashed = 0
     await this.#run({ kind: 'drop', id: this.#options.id }).catch(() => {})
   }
 
-  /** Resolves once no background work is under way. */
-  async settled(): Promise<void> {
+  /** Resolves once no background work is under way: it ends with the job that runs. */
+  async stop(): Promise<void> {
+    this.#stopping = true
     await this.#work
+    this.#stopping = false
   }
 
   /** Whether the file's first `size` bytes have the digest. @throws {LayerswarmError} STORE_FAILED */
   async matches(size: number): Promise<boolean> {
-    await this.#work
+    await this.stop()
     try {
       return await this.#digest(size)
     } catch {
@@ -169,7 +172,7 @@ export class WholeHash {
 
   async #hashUntil(end: number): Promise<void> {
     const { id, digest, path } = this.#options
-    while (this.#hashed < end) {
+    while (this.#hashed < end && !this.#stopping) {
       const start = this.#hashed
       this.#hashed = Math.min(end, start + JOB_BYTES)
       await this.#run({ kind: 'update', id, algorithm: algorithmOf(digest), path, start, end: this.#hashed })

@@ -146,7 +146,7 @@ export class Ingest {
       const forgotten = named ?? [...presence.have]
       presence.forget(forgotten)
       this.#proven = false
-      await this.#whole.settled()
+      await this.#whole.stop()
       if (forgotten.some((piece) => pieceStart(layout, piece) < this.#whole.hashed)) await this.#whole.reset()
       await this.#log.append(discardRecord(named))
     })
@@ -155,7 +155,7 @@ export class Ingest {
   /** Ends the writing for now: what is under way is finished, what is open is closed. */
   async release(): Promise<void> {
     await this.#alone(async () => {
-      await this.#whole.settled()
+      await this.#whole.stop()
       await this.#whole.reset()
       await this.#log.settled()
       await this.#deps.pool.forget(this.#sideKey)
