@@ -6,8 +6,8 @@ import { PieceSet } from '../src/piece-set.ts'
 const pieces = fc.integer({ min: 0, max: 200 }).chain((length) =>
   fc.record({
     length: fc.constant(length),
-    a: length === 0 ? fc.constant([]) : fc.uniqueArray(fc.integer({ min: 0, max: length - 1 })),
-    b: length === 0 ? fc.constant([]) : fc.uniqueArray(fc.integer({ min: 0, max: length - 1 })),
+    a: length === 0 ? fc.constant<number[]>([]) : fc.uniqueArray(fc.integer({ min: 0, max: length - 1 })),
+    b: length === 0 ? fc.constant<number[]>([]) : fc.uniqueArray(fc.integer({ min: 0, max: length - 1 })),
     from: fc.integer({ min: 0, max: length })
   })
 )

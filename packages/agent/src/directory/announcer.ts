@@ -63,7 +63,7 @@ export class Announcer implements AsyncDisposable {
     try {
       for await (const { change, digest, size } of changes) {
         if (change === 'removed') this.#directory?.announce({ add: [], drop: [digest] })
-        else this.#directory?.announce({ add: [await this.#holding(digest, size)], drop: [] })
+        else if (change === 'added') this.#directory?.announce({ add: [await this.#holding(digest, size)], drop: [] })
       }
     } catch (error) {
       if (!this.#stop.signal.aborted) this.#deps.log.error({ error: describeError(error) }, 'changes of the store are told no longer')

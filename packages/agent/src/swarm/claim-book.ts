@@ -88,7 +88,8 @@ export class ClaimBook {
 
   /** The SHA-256 values that `piece` may have; undefined while nothing is known. */
   expected(piece: number): Uint8Array[] | undefined {
-    if (this.#layout.pieces === 1 && this.#blob.startsWith('sha256:')) return [Buffer.from(hexOf(this.#blob), 'hex')]
+    // The store proves a blob of one piece by its digest, whatever its algorithm.
+    if (this.#layout.pieces === 1) return this.#blob.startsWith('sha256:') ? [Buffer.from(hexOf(this.#blob), 'hex')] : []
     if (this.#map !== undefined) return [this.#map.hashes.subarray(piece * PIECE_HASH_BYTES, (piece + 1) * PIECE_HASH_BYTES)]
     const hashes = this.#byPiece.get(piece)?.map((claim) => claimedHash(claim, piece))
     return hashes?.filter((hash) => hash !== undefined)

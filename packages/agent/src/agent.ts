@@ -1,0 +1,226 @@
+/**
+ * The agent's composition root: reads top to bottom, and stops in reverse. Only this file knows which part is which.
+ */
+import { mkdir } from 'node:fs/promises'
+import { type Clock, systemClock } from '@layerswarm/core/clock.ts'
+import { formatHostPort } from '@layerswarm/core/config/addresses.ts'
+import type { Logger } from '@layerswarm/core/log.ts'
+import { type AgentMetrics, createAgentMetrics, createMetricsRegistry } from '@layerswarm/core/metrics.ts'
+import { readClusterKey } from '@layerswarm/core/p2p/cluster-key.ts'
+import { type Identity, loadIdentity } from '@layerswarm/core/p2p/identity.ts'
+import { createNode, type P2pNode } from '@layerswarm/core/p2p/node.ts'
+import { VERSION } from '@layerswarm/core/version.ts'
+import { reachableAt } from './addresses.ts'
+import { Admin } from './admin/admin.ts'
+import type { AgentConfig } from './config.ts'
+import { Announcer } from './directory/announcer.ts'
+import { KnownPeers } from './directory/known-peers.ts'
+import { OfflineDirectory } from './directory/offline-directory.ts'
+import { TrackerDirectory } from './directory/tracker-directory.ts'
+import { TrackerPins } from './directory/tracker-pins.ts'
+import { defaultMaxBytes } from './disk-bound.ts'
+import { Images } from './images/image-service.ts'
+import { Mirror } from './mirror/mirror.ts'
+import { Libp2pPeerNetwork } from './peers/network.ts'
+import type { DirectoryNote, ImageService, PeerDirectory, PeerNetwork } from './ports.ts'
+import { UndiciRegistryClient } from './registry/registry-client.ts'
+import { registrySource } from './registry/registry-source.ts'
+import { agentStatus } from './status.ts'
+import { FsBlobStore } from './store/fs-blob-store.ts'
+import { SwarmContentService } from './swarm/content-service.ts'
+import { OriginAccess } from './swarm/origin-access.ts'
+import { nextUpload } from './swarm/policy.ts'
+import { SoloNetwork } from './swarm/solo-network.ts'
+import { Swarm } from './swarm/swarm.ts'
+
+const USER_AGENT = `layerswarm/${VERSION}`
+
+export interface RunningAgent extends AsyncDisposable {
+  /** Its peer id. */
+  readonly id: string
+  readonly mirrorUrl: string
+  readonly adminUrl: string
+  /** Where peers reach it, as multiaddrs. */
+  readonly p2p: readonly string[]
+}
+
+interface AgentDeps {
+  readonly log: Logger
+  readonly clock?: Clock
+}
+
+/**
+ * Starts an agent.
+ * @throws {LayerswarmError} CLUSTER_KEY_INVALID, IDENTITY_INVALID, LISTEN_FAILED, STORE_BUSY, STORE_FAILED, STORE_FULL
+ */
+export async function startAgent(config: AgentConfig, { log, clock = systemClock }: AgentDeps): Promise<RunningAgent> {
+  await using parts = new AsyncDisposableStack()
+  const local = parts.use(await openStorage(config, log))
+  const { store, registry, metrics, metricsRegistry } = local
+  const identity = await loadIdentity(config.dataDir)
+  const cluster = config.clusterKey === undefined ? undefined : await readClusterKey(config.clusterKey)
+  if (cluster?.warning !== undefined) log.warn(cluster.warning)
+
+  const node = parts.use(
+    await createNode({ identity, version: VERSION, listen: config.p2pListen, ...(cluster && { clusterKey: cluster.key }) }, { log })
+  )
+  const peers = parts.use(
+    await Libp2pPeerNetwork.start({
+      node,
+      store,
+      uploadPolicy: nextUpload,
+      clock,
+      log,
+      metrics: {
+        sent: (bytes) => metrics.bytes.inc({ direction: 'out', source: 'peer' }, bytes),
+        connected: (count) => metrics.peers.set({ state: 'connected' }, count)
+      }
+    })
+  )
+  const knownPeers = parts.use(await KnownPeers.open(config.dataDir, { clock, log }))
+  const announcer = parts.use(new Announcer({ store, index: store.content, log }))
+  // The swarm is made after the directory that asks it what is under way.
+  const late: { swarm?: Swarm } = {}
+  const directory = await openDirectory(config, parts, {
+    node,
+    clock,
+    log,
+    knownPeers,
+    snapshot: () => announcer.snapshot(),
+    partials: () => late.swarm?.partials() ?? []
+  })
+  announcer.start(directory)
+
+  const swarm = parts.use(createSwarm({ local, identity, peers, directory, clock, log }))
+  late.swarm = swarm
+  const access = new OriginAccess({ registry, clock })
+  const content = parts.use(
+    new SwarmContentService({ store, swarm, directory, registry, access, knownPeers: () => knownPeers.all(), clock, log })
+  )
+  const images = new Images({ registry, index: announcer.watched(), content, clock, log }, { staleTags: config.staleTags })
+
+  const mirror = parts.use(new Mirror({ images, registry, clock, log, metrics }))
+  const mirrorAt = await mirror.listen(config.mirrorListen)
+  const admin = parts.use(
+    new Admin({
+      images,
+      store,
+      metrics: metricsRegistry,
+      readiness: () => ({ mirror: mirror.address !== undefined, store: true, tracker: { connected: directory.connected } }),
+      status: () => agentStatus({ id: node.id, name: config.name, store, peers, directory, swarm }),
+      clock,
+      log
+    })
+  )
+  const adminAt = await admin.listen(config.adminListen)
+  if (directory instanceof TrackerDirectory) directory.start()
+  const running = parts.move()
+  const at = { mirrorUrl: `http://${formatHostPort(mirrorAt)}`, adminUrl: `http://${formatHostPort(adminAt)}` }
+  log.info({ id: node.id, mirror: at.mirrorUrl, admin: at.adminUrl, p2p: node.addresses }, 'agent ready')
+  return { id: node.id, ...at, p2p: node.addresses, [Symbol.asyncDispose]: () => running.disposeAsync() }
+}
+
+/**
+ * The images of a data directory without a daemon: no listener, no peers, the registry alone.
+ * @throws {LayerswarmError} STORE_BUSY while an agent has the directory open, STORE_FAILED, STORE_FULL
+ */
+export async function openLocal(
+  config: AgentConfig,
+  { log, clock = systemClock }: AgentDeps
+): Promise<AsyncDisposable & { readonly images: ImageService }> {
+  await using parts = new AsyncDisposableStack()
+  const local = parts.use(await openStorage(config, log))
+  const { store, registry } = local
+  const identity = await loadIdentity(config.dataDir)
+  const directory = new OfflineDirectory()
+  const swarm = parts.use(createSwarm({ local, identity, peers: new SoloNetwork(identity.id), directory, clock, log }))
+  const access = new OriginAccess({ registry, clock })
+  const content = parts.use(new SwarmContentService({ store, swarm, directory, registry, access, knownPeers: () => [], clock, log }))
+  const images = new Images({ registry, index: store.content, content, clock, log }, { staleTags: config.staleTags })
+  const running = parts.move()
+  return { images, [Symbol.asyncDispose]: () => running.disposeAsync() }
+}
+
+interface Storage extends AsyncDisposable {
+  readonly store: FsBlobStore
+  readonly registry: UndiciRegistryClient
+  readonly metrics: AgentMetrics
+  readonly metricsRegistry: ReturnType<typeof createMetricsRegistry>
+}
+
+async function openStorage(config: AgentConfig, log: Logger): Promise<Storage> {
+  await using parts = new AsyncDisposableStack()
+  const metricsRegistry = createMetricsRegistry()
+  const metrics = createAgentMetrics(metricsRegistry)
+  await mkdir(config.dataDir, { recursive: true })
+  const maxBytes = config.maxDisk ?? (await defaultMaxBytes(config.dataDir))
+  const store = parts.use(await FsBlobStore.open({ dataDir: config.dataDir, maxBytes }, { log }))
+  const registries = new Map(config.registry.map((host) => [host, { insecure: config.insecureRegistry.includes(host) }]))
+  const registry = parts.use(
+    new UndiciRegistryClient(
+      {
+        log,
+        metrics: {
+          onRequest: ({ registry, status }) => metrics.registryRequests.inc({ registry, status: String(status) }),
+          onBytes: ({ bytes }) => metrics.bytes.inc({ direction: 'in', source: 'registry' }, bytes)
+        }
+      },
+      { registries, userAgent: USER_AGENT }
+    )
+  )
+  const open = parts.move()
+  return { store, registry, metrics, metricsRegistry, [Symbol.asyncDispose]: () => open.disposeAsync() }
+}
+
+interface DirectoryDeps {
+  readonly node: P2pNode
+  readonly clock: Clock
+  readonly log: Logger
+  readonly knownPeers: KnownPeers
+  readonly snapshot: Announcer['snapshot']
+  readonly partials: () => readonly DirectoryNote[]
+}
+
+async function openDirectory(
+  config: AgentConfig,
+  stack: AsyncDisposableStack,
+  deps: DirectoryDeps
+): Promise<OfflineDirectory | TrackerDirectory> {
+  if (config.tracker.length === 0) return new OfflineDirectory()
+  const pins = await TrackerPins.open(config.dataDir, deps.log)
+  const listen = { host: config.p2pListen.host, port: deps.node.port ?? config.p2pListen.port }
+  const { name, zone } = config
+  const directory = new TrackerDirectory(
+    { ...deps, pins, random: Math.random },
+    { trackers: config.tracker, self: { name, zone, version: VERSION, ...reachableAt(listen, config.announce) } }
+  )
+  return stack.use(directory)
+}
+
+interface SwarmParts {
+  readonly local: Storage
+  readonly identity: Identity
+  readonly peers: PeerNetwork
+  readonly directory: PeerDirectory
+  readonly clock: Clock
+  readonly log: Logger
+}
+
+function createSwarm({ local, identity, peers, directory, clock, log }: SwarmParts): Swarm {
+  const { store, registry, metrics } = local
+  return new Swarm({
+    store,
+    peers,
+    directory,
+    registrySource: (ref, layout) => registrySource(registry, ref, layout),
+    key: identity.key,
+    clock,
+    log,
+    random: Math.random,
+    metrics: {
+      pieceFailure: (reason) => metrics.pieceFailures.inc({ reason }),
+      received: (source, bytes) => source === 'peer' && metrics.bytes.inc({ direction: 'in', source }, bytes),
+      committed: (seconds) => metrics.pullSeconds.observe(seconds)
+    }
+  })
+}
