@@ -6,9 +6,10 @@
  */
 import { hkdfSync, randomBytes } from 'node:crypto'
 import { Socket } from 'node:net'
+import type { TLSSocket } from 'node:tls'
 import type { ConnectionEncrypter, MessageStream, SecureConnectionOptions, SecuredConnection } from '@libp2p/interface'
 import { type NoiseComponents, noise } from '@libp2p/noise'
-import { byteStream } from '@libp2p/utils'
+import { AbstractMultiaddrConnection, byteStream } from '@libp2p/utils'
 import { noisePrologue, tlsSalt } from './cluster-key.ts'
 import { startTls, TlsStream } from './tls-stream.ts'
 
@@ -44,7 +45,7 @@ class NoiseTls implements ConnectionEncrypter {
     bytes.unwrap()
     release(socket)
     const tls = await startTls(socket, 'client', this.#psk(mine, theirs), options.signal)
-    return { ...inner, connection: new TlsStream(tls, connection) }
+    return { ...inner, connection: continued(connection, tls) }
   }
 
   async secureInbound(connection: MessageStream, options: SecureConnectionOptions = {}): Promise<SecuredConnection> {
@@ -58,7 +59,7 @@ class NoiseTls implements ConnectionEncrypter {
     inner.connection.send(mine)
     release(socket)
     const tls = await startTls(socket, 'server', this.#psk(theirs, mine), options.signal)
-    return { ...inner, connection: new TlsStream(tls, connection) }
+    return { ...inner, connection: continued(connection, tls) }
   }
 
   #psk(initiator: Uint8Array, responder: Uint8Array): Uint8Array {
@@ -79,4 +80,11 @@ function release(socket: Socket): void {
   socket.removeAllListeners('data')
   socket.removeAllListeners('drain')
   socket.setTimeout(0)
+}
+
+/** libp2p closes the connection it made, whose socket knows nothing of what TLS has still to send. */
+function continued(connection: MessageStream, tls: TLSSocket): TlsStream {
+  const stream = new TlsStream(tls, connection)
+  if (connection instanceof AbstractMultiaddrConnection) connection.sendClose = async (options) => await stream.close(options)
+  return stream
 }

@@ -108,14 +108,18 @@ export class TlsStream extends AbstractMessageStream {
     this.#tls.resume()
   }
 
+  /** Sends what is queued before it ends, unless `signal` fires first. */
   override async close(options: AbortOptions = {}): Promise<void> {
     if (this.#tls.destroyed) return
-    const { promise, resolve } = Promise.withResolvers<void>()
+    const { signal } = options
     const giveUp = () => this.#tls.destroy()
-    this.#tls.once('close', () => resolve())
-    options.signal?.addEventListener('abort', giveUp, { once: true })
+    const closed = new Promise((resolve) => this.#tls.once('close', resolve))
+    signal?.addEventListener('abort', giveUp)
+    if (signal?.aborted) giveUp()
+    const idle = new Promise((resolve) => this.addEventListener('idle', resolve, { once: true }))
+    if (this.writeBufferLength > 0) await Promise.race([idle, closed])
     this.#tls.destroySoon()
-    await promise
-    options.signal?.removeEventListener('abort', giveUp)
+    await closed
+    signal?.removeEventListener('abort', giveUp)
   }
 }

@@ -275,6 +275,29 @@ test('thirty streams at once each get their own bytes', async () => {
   assert.deepEqual(await Promise.all(Array.from({ length: 30 }, fetch)), Array<number>(30).fill(size))
 })
 
+test('what was sent before a node stopped arrives', async () => {
+  await using a = await loopbackNode()
+  const b = await loopbackNode()
+  await b.connect(a.addresses, { peer: a.id })
+  const { opener, holder } = await streamPair({ a, b })
+  const size = 3 * 1024 * 1024
+  let bytes = 0
+  const { promise: closed, resolve } = Promise.withResolvers<void>()
+  holder.start({
+    onMessage: () => holder.expectPayload(size),
+    onPayload: (chunk) => {
+      bytes += chunk.byteLength
+    },
+    onClose: () => resolve()
+  })
+  opener.start({ onMessage: () => undefined, onClose: () => undefined })
+  opener.send({})
+  opener.sendRaw(new Uint8Array(size))
+  await b[Symbol.asyncDispose]()
+  await closed
+  assert.equal(bytes, size)
+})
+
 test('a node stops soon even with open streams, and can come back', async () => {
   const identity = await newIdentity()
   const first = await loopbackNode({ identity })
