@@ -67,7 +67,8 @@ export class Admin implements AsyncDisposable {
   /** @throws {LayerswarmError} LISTEN_FAILED */
   async listen(at: HostPort): Promise<HostPort> {
     try {
-      await this.app.listen({ ...at })
+      // Fastify would open a second server for the other address family.
+      await this.app.listen({ host: at.host === 'localhost' ? '127.0.0.1' : at.host, port: at.port })
     } catch (cause) {
       throw new LayerswarmError('LISTEN_FAILED', { detail: formatHostPort(at), cause })
     }

@@ -1,16 +1,12 @@
 import type { ServerResponse } from 'node:http'
+import { type ErrorReply, NDJSON_TYPE, type PullLine, pullRequest } from '@layerswarm/core/api/local-api.ts'
 import { describeError, LayerswarmError } from '@layerswarm/core/errors.ts'
 import type { Platform } from '@layerswarm/core/image/manifest.ts'
 import { parsePlatform } from '@layerswarm/core/image/platform.ts'
 import { z } from 'zod'
-import type { ImageService, PullProgress, PullSummary } from '../ports.ts'
+import type { ImageService } from '../ports.ts'
 
 /** What `POST /v1/pull` takes. */
-const pullRequest = z.strictObject({
-  image: z.string().min(1).max(1000),
-  platforms: z.union([z.literal('all'), z.array(z.string().max(100)).min(1).max(100)]).optional()
-})
-
 export interface PullRequest {
   readonly image: string
   readonly platforms: readonly Platform[] | 'all' | undefined
@@ -24,14 +20,8 @@ export function readPullRequest(body: unknown): PullRequest {
   return { image, platforms: platforms === 'all' ? platforms : platforms?.map(parsePlatform) }
 }
 
-/** One line of its answer. The last line has the summary, or the error. */
-export type PullLine =
-  | { readonly progress: PullProgress }
-  | { readonly summary: PullSummary }
-  | { readonly error: { readonly code: string; readonly message: string; readonly remedy: string } }
-
 /** An error as this API tells it. */
-export function toldError(error: unknown): { code: string; message: string; remedy: string } {
+export function toldError(error: unknown): ErrorReply['error'] {
   if (error instanceof LayerswarmError) return { code: error.code, message: describeError(error), remedy: error.remedy }
   return { code: 'UNKNOWN', message: describeError(error), remedy: "see the agent's log" }
 }
@@ -51,7 +41,7 @@ export async function streamPull(
   const gone = new AbortController()
   response.on('close', () => gone.abort(new DOMException('the client went away', 'AbortError')))
   response.on('error', () => undefined)
-  response.writeHead(200, { 'Content-Type': 'application/x-ndjson', 'Cache-Control': 'no-store' })
+  response.writeHead(200, { 'Content-Type': NDJSON_TYPE, 'Cache-Control': 'no-store' })
   response.flushHeaders()
   const tell = (line: PullLine) => response.write(`${JSON.stringify(line)}\n`)
   try {

@@ -5,7 +5,7 @@ import { type Descriptor, isManifestType, OCTETS } from '@layerswarm/core/image/
 import { scopeOf } from '@layerswarm/core/image/reference.ts'
 import type { Logger } from '@layerswarm/core/log.ts'
 import type { ContentIndex, ContentRef, ContentService, FoundContent, Patient, RegistryClient } from '../ports.ts'
-import { Remembered } from './remembered.ts'
+import { Answers } from './answers.ts'
 
 /** The tracker answers within a round trip; a HEAD's whole budget is 2.5 s, and the registry's part of it is larger. */
 const FLEET_MS = 500
@@ -30,11 +30,11 @@ export interface AccessDeps {
  */
 export class Access {
   readonly #deps: AccessDeps
-  readonly #answers: Remembered<FoundContent>
+  readonly #answers: Answers<FoundContent>
 
   constructor(deps: AccessDeps) {
     this.#deps = deps
-    this.#answers = new Remembered(deps, { ttl: () => FOUND_TTL_MS, max: MAX_FOUND })
+    this.#answers = new Answers(deps, { ttl: () => FOUND_TTL_MS, max: MAX_FOUND })
   }
 
   /** See {@link ImageService.find}. */
@@ -91,9 +91,12 @@ export class Access {
       const answer = await within({ clock, ms, late, signal }, (limit) => registry.resolve(ref, { signal: limit }))
       const mediaType = ref.kind === 'manifest' && !isManifestType(answer.mediaType) ? OCTETS : answer.mediaType
       const descriptor: Descriptor = { digest: ref.digest, size: answer.size, mediaType }
-      await index
-        .link(scopeOf(ref), [descriptor])
-        .catch((err: unknown) => log.warn({ err, scope: scopeOf(ref) }, 'could not record where content belongs'))
+      // A manifest of no known type is recorded once it has been read: until then it might pass for a blob.
+      if (ref.kind === 'blob' || mediaType !== OCTETS) {
+        await index
+          .link(scopeOf(ref), [descriptor])
+          .catch((err: unknown) => log.warn({ err, scope: scopeOf(ref) }, 'could not record where content belongs'))
+      }
       return { ref, descriptor, origin: 'registry' }
     } catch (error) {
       throw isLayerswarmError(error, 'NOT_FOUND') ? unknown(ref, error) : error

@@ -5,7 +5,7 @@ import { childrenOf, type Descriptor, isManifestType, MAX_MANIFEST_BYTES, parseM
 import { scopeOf } from '@layerswarm/core/image/reference.ts'
 import type { Logger } from '@layerswarm/core/log.ts'
 import type { Abortable, ContentIndex, ContentService, FoundContent, ImageManifest } from '../ports.ts'
-import { Remembered } from './remembered.ts'
+import { Answers } from './answers.ts'
 
 export interface ManifestReaderDeps {
   readonly content: Pick<ContentService, 'open'>
@@ -17,11 +17,11 @@ export interface ManifestReaderDeps {
 /** Reads manifests whole, verified, and records what they name. */
 export class ManifestReader {
   readonly #deps: ManifestReaderDeps
-  readonly #reads: Remembered<ImageManifest>
+  readonly #reads: Answers<ImageManifest>
 
   constructor(deps: ManifestReaderDeps) {
     this.#deps = deps
-    this.#reads = new Remembered(deps, { ttl: () => 0, max: 0 })
+    this.#reads = new Answers(deps, { ttl: () => 0, max: 0 })
   }
 
   /** See {@link ImageService.manifest}. */

@@ -1,11 +1,11 @@
 import type { Clock } from '@layerswarm/core/clock.ts'
 import { within } from '@layerswarm/core/deadline.ts'
 import { describeError, isLayerswarmError, LayerswarmError } from '@layerswarm/core/errors.ts'
-import { isManifestType, OCTETS } from '@layerswarm/core/image/manifest.ts'
+import { type Descriptor, isManifestType, OCTETS } from '@layerswarm/core/image/manifest.ts'
 import { scopeOf } from '@layerswarm/core/image/reference.ts'
 import { type Logger, shortDigest } from '@layerswarm/core/log.ts'
 import type { ContentIndex, Patient, RegistryClient, ResolvedTag, TagRef } from '../ports.ts'
-import { Remembered } from './remembered.ts'
+import { Answers } from './answers.ts'
 
 /** A tag is the only mutable name there is: long enough for a fleet's burst of the same pull, short enough for a push. */
 const TAG_TTL_MS = 30_000
@@ -32,12 +32,12 @@ export interface TagResolverOptions {
 export class TagResolver {
   readonly #deps: TagResolverDeps
   readonly #options: TagResolverOptions
-  readonly #answers: Remembered<ResolvedTag>
+  readonly #answers: Answers<ResolvedTag>
 
   constructor(deps: TagResolverDeps, options: TagResolverOptions) {
     this.#deps = deps
     this.#options = options
-    this.#answers = new Remembered(deps, {
+    this.#answers = new Answers(deps, {
       ttl: (answer) => (answer.staleSince === undefined ? TAG_TTL_MS : STALE_TTL_MS),
       max: MAX_TAGS
     })
@@ -53,20 +53,29 @@ export class TagResolver {
   }
 
   async #ask(ref: TagRef, ms: number, signal: AbortSignal): Promise<ResolvedTag> {
-    const { registry, clock, index, log } = this.#deps
+    const { registry, clock } = this.#deps
     const late = () => new LayerswarmError('REGISTRY_UNREACHABLE', { detail: `no answer within ${ms} ms` })
     try {
       const answer = await within({ clock, ms, late, signal }, (limit) => registry.resolve(ref, { signal: limit }))
       const descriptor = isManifestType(answer.mediaType) ? answer : { ...answer, mediaType: OCTETS }
-      await Promise.all([index.setTag(scopeOf(ref), ref.tag, descriptor), index.link(scopeOf(ref), [descriptor])]).catch((err: unknown) =>
-        log.warn({ err, scope: scopeOf(ref) }, 'could not record a tag')
-      )
+      await this.#record(ref, descriptor)
       return { descriptor, origin: 'registry' }
     } catch (error) {
       if (isLayerswarmError(error, 'NOT_FOUND')) {
         throw new LayerswarmError('MANIFEST_UNKNOWN', { detail: `${scopeOf(ref)}:${ref.tag}`, cause: error })
       }
       return await this.#lastKnown(ref, error)
+    }
+  }
+
+  async #record(ref: TagRef, descriptor: Descriptor): Promise<void> {
+    const { index, log } = this.#deps
+    try {
+      await index.setTag(scopeOf(ref), ref.tag, descriptor)
+      // A manifest of no known type is recorded once it has been read: until then it might pass for a blob.
+      if (descriptor.mediaType !== OCTETS) await index.link(scopeOf(ref), [descriptor])
+    } catch (err) {
+      log.warn({ err, scope: scopeOf(ref) }, 'could not record a tag')
     }
   }
 

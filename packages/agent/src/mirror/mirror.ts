@@ -21,6 +21,8 @@ const DRAIN_MS = 5_000
 const KEEP_ALIVE_MS = 95_000
 /** A range header of a lazily pulled layer has dozens of parts, and Accept lists are long. */
 const MAX_HEADER_BYTES = 32 * 1024
+/** For a request's headers to arrive. Its body, which a mirror has no use for, is not waited for. */
+const HEADERS_MS = 60_000
 /** A connection on which nothing moves, either way: a client that stopped reading. */
 const IDLE_MS = 600_000
 /** For a refused client to read its answer. */
@@ -35,8 +37,8 @@ export class Mirror implements AsyncDisposable {
   readonly app: FastifyInstance
   readonly #deps: MirrorDeps
   readonly #drainMs: number
-  /** Connections with a response under way. */
-  readonly #answering = new WeakSet<Socket>()
+  /** Responses under way by connection: more than one where a client does not wait for the first. */
+  readonly #answering = new Map<Socket, number>()
   /** Connections that were refused and linger. */
   readonly #refused = new WeakSet<Socket>()
   #closed: Promise<void> | undefined
@@ -56,7 +58,9 @@ export class Mirror implements AsyncDisposable {
   /** @throws {LayerswarmError} LISTEN_FAILED */
   async listen(at: HostPort): Promise<HostPort> {
     try {
-      await this.app.listen({ ...at, backlog: BACKLOG })
+      // Fastify would open a second server for the other address family, which none of the limits here hold for.
+      const host = at.host === 'localhost' ? '127.0.0.1' : at.host
+      await this.app.listen({ host, port: at.port, backlog: BACKLOG })
     } catch (cause) {
       throw new LayerswarmError('LISTEN_FAILED', { detail: formatHostPort(at), cause })
     }
@@ -100,7 +104,7 @@ export class Mirror implements AsyncDisposable {
       keepAliveTimeout: KEEP_ALIVE_MS,
       connectionTimeout: IDLE_MS,
       requestTimeout: 0,
-      http: { maxHeaderSize: MAX_HEADER_BYTES },
+      http: { maxHeaderSize: MAX_HEADER_BYTES, headersTimeout: HEADERS_MS },
       clientErrorHandler: (error, socket) => this.#refuse(error, socket)
     })
     const router: RouterDeps = { ...this.#deps, own: () => this.address }
@@ -110,9 +114,9 @@ export class Mirror implements AsyncDisposable {
       const exchange = new Exchange(raw, reply.raw, raw.originalUrl ?? raw.url ?? '')
       // The rest of a refused body is not read: it may be a whole layer.
       if (this.#closed !== undefined || hasBody(raw)) exchange.always('Connection', 'close')
-      this.#answering.add(raw.socket)
+      this.#count(raw.socket, 1)
       await answer(router, exchange)
-      this.#answering.delete(raw.socket)
+      this.#count(raw.socket, -1)
       // Its headers may have left before closing began, promising to keep the connection.
       if (this.#closed !== undefined) app.server.closeIdleConnections()
     })
@@ -121,6 +125,12 @@ export class Mirror implements AsyncDisposable {
     // Without it Node would tell a client to send the body of a push that is about to be refused.
     app.server.on('checkContinue', (request: IncomingMessage, response: ServerResponse) => app.server.emit('request', request, response))
     return app
+  }
+
+  #count(socket: Socket, change: number): void {
+    const running = (this.#answering.get(socket) ?? 0) + change
+    if (running === 0) this.#answering.delete(socket)
+    else this.#answering.set(socket, running)
   }
 
   /**

@@ -227,6 +227,19 @@ describe('clients that go away', () => {
     await closed
   })
 
+  test('also from behind another request on the same connection', async () => {
+    await using mirror = await Fixture.start()
+    const { layer, config } = mirror.image(LAYER)
+    mirror.content.faults.set(layer.digest, { after: 100_000 })
+    const socket = connect(mirror.port, '127.0.0.1')
+    const two = [layer, config].map(({ digest }) => `GET /v2/app/blobs/${digest} HTTP/1.1\r\nHost: x\r\n\r\n`)
+    socket.write(two.join(''))
+    await once(mirror.content.events, 'waiting')
+    assert.equal(mirror.content.held, 2)
+    socket.destroy()
+    while (mirror.content.held > 0) await once(mirror.content.events, 'closed')
+  })
+
   test('a client that does not read is sent no more than the sockets hold', async () => {
     await using mirror = await Fixture.start()
     const large = new SeededRandom('large').bytes(64 * 1024 * 1024)
@@ -293,6 +306,15 @@ describe('stale tags', () => {
     await clock.advance(31_000)
     assert.equal((await mirror.ask('/v2/app/manifests/latest')).status, 503)
   })
+})
+
+test('a manifest of no known type is not given out as a blob, read or not', async () => {
+  await using mirror = await Fixture.start()
+  const index = mirror.put(SCOPE, 'manifest', Buffer.from('{"schemaVersion":2,"manifests":[]}'), 'application/octet-stream', 'odd')
+  assert.equal((await mirror.ask(`/v2/app/manifests/${index.digest}`, { 'if-none-match': '*' })).status, 304)
+  assert.equal((await mirror.ask(`/v2/app/blobs/${index.digest}`)).status, 404)
+  assert.equal((await mirror.ask('/v2/app/manifests/odd')).status, 200)
+  assert.equal((await mirror.ask(`/v2/app/blobs/${index.digest}`)).status, 404)
 })
 
 describe('what is not HTTP as it should be', () => {

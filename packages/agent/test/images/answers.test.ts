@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { ManualClock } from '@layerswarm/testkit/manual-clock.ts'
-import { Remembered } from '../../src/images/remembered.ts'
+import { Answers } from '../../src/images/answers.ts'
 
 test('callers at the same time share one answer, later ones the kept one', async () => {
   const clock = new ManualClock()
-  const answers = new Remembered<number>({ clock }, { ttl: () => 1000, max: 10 })
+  const answers = new Answers<number>({ clock }, { ttl: () => 1000, max: 10 })
   let asked = 0
   const work = async () => ++asked
   assert.deepEqual(await Promise.all([answers.get('a', work), answers.get('a', work), answers.get('b', work)]), [1, 1, 2])
@@ -16,7 +16,7 @@ test('callers at the same time share one answer, later ones the kept one', async
 })
 
 test('failures are shared but not kept', async () => {
-  const answers = new Remembered<number>({ clock: new ManualClock() }, { ttl: () => 1000, max: 10 })
+  const answers = new Answers<number>({ clock: new ManualClock() }, { ttl: () => 1000, max: 10 })
   const fails = async () => {
     throw new Error('no')
   }
@@ -29,7 +29,7 @@ test('failures are shared but not kept', async () => {
 })
 
 test('one that gives up leaves the others waiting; the last ends the work', async () => {
-  const answers = new Remembered<number>({ clock: new ManualClock() }, { ttl: () => 0, max: 0 })
+  const answers = new Answers<number>({ clock: new ManualClock() }, { ttl: () => 0, max: 0 })
   let stopped: AbortSignal | undefined
   const work = (signal: AbortSignal) => {
     stopped = signal
@@ -48,7 +48,7 @@ test('one that gives up leaves the others waiting; the last ends the work', asyn
 })
 
 test('the oldest answers go when there are too many', async () => {
-  const answers = new Remembered<string>({ clock: new ManualClock() }, { ttl: () => 1000, max: 2 })
+  const answers = new Answers<string>({ clock: new ManualClock() }, { ttl: () => 1000, max: 2 })
   for (const key of ['a', 'b', 'c']) await answers.get(key, async () => 'old')
   const again = await Promise.all(['a', 'b', 'c'].map((key) => answers.get(key, async () => 'new')))
   assert.equal(again[0], 'new')

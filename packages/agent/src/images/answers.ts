@@ -7,7 +7,7 @@ interface Running<T> {
   waiting: number
 }
 
-export interface RememberedOptions<T> {
+export interface AnswersOptions<T> {
   /** How long an answer holds, in milliseconds; 0: only callers at the same time share it. */
   readonly ttl: (value: T) => number
   /** Answers kept; the oldest go first. */
@@ -18,13 +18,13 @@ export interface RememberedOptions<T> {
  * Answers by key: asked for once by however many callers at a time, and kept for a while. Failures are not kept. A
  * caller that gives up leaves the others waiting; the work is aborted when the last one has gone.
  */
-export class Remembered<T> {
+export class Answers<T> {
   readonly #clock: Clock
-  readonly #options: RememberedOptions<T>
+  readonly #options: AnswersOptions<T>
   readonly #running = new Map<string, Running<T>>()
   readonly #kept = new Map<string, { value: T; until: number }>()
 
-  constructor(deps: { readonly clock: Clock }, options: RememberedOptions<T>) {
+  constructor(deps: { readonly clock: Clock }, options: AnswersOptions<T>) {
     this.#clock = deps.clock
     this.#options = options
   }
