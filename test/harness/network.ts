@@ -1,5 +1,5 @@
-import { mkdirSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { cpSync, globSync, mkdirSync, writeFileSync } from 'node:fs'
+import { basename, join } from 'node:path'
 import { type CommandOptions, type CommandResult, command, tryCommand } from './command.ts'
 import { HostClient } from './host-client.ts'
 import { type ProcessOptions, RunningProcess } from './process.ts'
@@ -10,6 +10,9 @@ const SUBNET = '10.77.0'
 const BURST = '128kb'
 /** The queue of a shaped port: half of what a cheap switch has, a few round trips at these rates. */
 const QUEUE = '50ms'
+
+/** Names a folder that the logs of all hosts are kept in, for whoever looks for the reason of a failure. */
+const LOGS_DIR = 'LAYERSWARM_TEST_LOGS'
 
 export interface NetworkOptions {
   /** The hosts beside the registry's. */
@@ -67,7 +70,12 @@ export class Network implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    if (process.env[LOGS_DIR] !== undefined) this.#keepLogs(process.env[LOGS_DIR])
     await this.#stack.disposeAsync()
+  }
+
+  #keepLogs(dir: string): void {
+    for (const file of globSync('*/*.log', { cwd: this.dir })) cpSync(join(this.dir, file), join(dir, basename(this.dir), file))
   }
 }
 
