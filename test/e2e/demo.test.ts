@@ -9,7 +9,7 @@ const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 
 test('npm run demo shows the main job and leaves no process behind', { timeout: 180_000 }, async (t) => {
   const mark = randomUUID()
-  const result = await tryCommand('npm', ['run', 'demo'], { cwd: ROOT, env: { LAYERSWARM_TEST_MARK: mark }, timeoutMs: 170_000 })
+  const result = await tryCommand('npm', ['run', 'demo'], { cwd: ROOT, env: { TEST_RUN_MARK: mark }, timeoutMs: 170_000 })
   assert.equal(result.code, 0, result.stdout + result.stderr)
   const copies = /registry copies (\d+\.\d\d)/.exec(result.stdout)?.[1]
   assert.ok(copies !== undefined, result.stdout)

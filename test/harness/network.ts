@@ -12,7 +12,7 @@ const BURST = '128kb'
 const QUEUE = '50ms'
 
 /** Names a folder that the logs of all hosts are kept in, for whoever looks for the reason of a failure. */
-const LOGS_DIR = 'LAYERSWARM_TEST_LOGS'
+const LOGS_DIR = 'KEEP_TEST_LOGS'
 
 export interface NetworkOptions {
   /** The hosts beside the registry's. */
