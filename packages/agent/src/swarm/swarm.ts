@@ -271,7 +271,11 @@ export class Swarm implements AsyncDisposable {
       case 'up':
       case 'down':
         return this.dispatch({ type: 'tracker', up: event.type === 'up' })
-      case 'leases':
+      case 'leases': {
+        const grant = event.grant.map(({ run }) => run)
+        this.#deps.log.debug({ digest: event.blob, grant, revoke: event.revoke }, 'leases')
+        return this.dispatch(event)
+      }
       case 'peers':
         return this.dispatch(event)
       case 'map':
