@@ -167,7 +167,7 @@ export class FakeRegistry implements AsyncDisposable {
       form,
       authorization: request.headers.authorization
     })
-    return send(exchange, status, { 'content-type': 'application/json' }, Buffer.from(JSON.stringify(body)))
+    return send(exchange, status, { 'content-type': 'application/json' }, Buffer.from(body))
   }
 
   #begin(
@@ -180,7 +180,10 @@ export class FakeRegistry implements AsyncDisposable {
     const method = request.method ?? ''
     const query = request.url?.split('?')[1] ?? ''
     const gone = new AbortController()
-    response.once('close', () => gone.abort())
+    response.once('close', () => {
+      gone.abort()
+      this.log.end()
+    })
     return {
       response,
       method,
@@ -207,6 +210,10 @@ export class FakeRegistry implements AsyncDisposable {
     }
     if (fault.reset === true) {
       response.socket?.resetAndDestroy()
+      return true
+    }
+    if (fault.garbage === true) {
+      response.socket?.end('SSH-2.0-nothing\r\n\r\n')
       return true
     }
     if (fault.status === undefined) return false

@@ -29,15 +29,25 @@ function codeOf(error: unknown): string | undefined {
  */
 export function networkFailure(registry: string, error: unknown): Failure {
   const code = codeOf(error)
-  // A parser or a decoder gave up: the registry was there, what it sent is no good.
-  const malformed = code !== undefined && /^(?:HPE_|Z_|ZSTD_|ERR_|UND_ERR_HEADERS_OVERFLOW)/.test(code)
-  const text = error instanceof Error ? error.message : 'unknown failure'
   return {
-    error: new LayerswarmError(malformed ? 'REGISTRY_FAILED' : 'REGISTRY_UNREACHABLE', {
-      detail: `${registry}: ${code === undefined || text.includes(code) ? text : `${text} (${code})`}`
+    error: new LayerswarmError(isMalformed(error, code) ? 'REGISTRY_FAILED' : 'REGISTRY_UNREACHABLE', {
+      detail: `${registry}: ${textOf(error, code)}`
     }),
     again: code !== undefined && PASSING.has(code)
   }
+}
+
+/** A parser or a decoder gave up: the registry was there, what it sent is no good. */
+function isMalformed(error: unknown, code: string | undefined): boolean {
+  if (error instanceof Error && error.name === 'HTTPParserError') return true
+  return code !== undefined && /^(?:UND_ERR_HEADERS_OVERFLOW$|Z_|ZSTD_|ERR__)/.test(code)
+}
+
+function textOf(error: unknown, code: string | undefined): string {
+  // OpenSSL's own text is file names and thread numbers.
+  if (code?.startsWith('ERR_SSL_') === true) return `no TLS connection (${code})`
+  const text = error instanceof Error ? error.message : 'unknown failure'
+  return code === undefined || text.includes(code) ? text : `${text} (${code})`
 }
 
 function codeOfStatus(status: number): ErrorCode {

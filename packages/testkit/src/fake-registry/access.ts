@@ -13,6 +13,8 @@ export type AccessRule =
       readonly expiresIn?: number
       /** Name of the field that carries the token. */
       readonly field?: 'token' | 'access_token'
+      /** What the token server says instead of a token. */
+      readonly answer?: string
       /** The challenge leaves the scope out. */
       readonly noScope?: boolean
     }
@@ -59,22 +61,21 @@ export class Access {
   }
 
   /** What the token server answers. */
-  issue(request: TokenRequest): { readonly status: number; readonly body: object } {
+  issue(request: TokenRequest): { readonly status: number; readonly body: string } {
     const { rule } = this
-    if (rule.type === 'basic') return { status: 404, body: {} }
+    if (rule.type === 'basic') return { status: 404, body: '{}' }
     const refresh = request.form.get('refresh_token')
     const known =
       request.method === 'POST'
         ? rule.identityToken !== undefined && refresh === rule.identityToken
         : rule.username === undefined || request.authorization === basicHeader(rule.username, rule.password ?? '')
-    if (!known) return { status: 401, body: { details: 'incorrect username or password' } }
+    if (!known) return { status: 401, body: '{"details":"incorrect username or password"}' }
+    if (rule.answer !== undefined) return { status: 200, body: rule.answer }
     const token = randomUUID()
     const asked = request.method === 'POST' ? (request.form.get('scope') ?? '').split(' ') : request.query.getAll('scope')
     this.#tokens.set(token, new Set(asked))
-    return {
-      status: 200,
-      body: { [rule.field ?? 'token']: token, ...(rule.expiresIn === undefined ? {} : { expires_in: rule.expiresIn }) }
-    }
+    const lifetime = rule.expiresIn === undefined ? {} : { expires_in: rule.expiresIn }
+    return { status: 200, body: JSON.stringify({ [rule.field ?? 'token']: token, ...lifetime }) }
   }
 }
 

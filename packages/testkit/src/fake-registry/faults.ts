@@ -7,6 +7,8 @@ export interface Fault {
   readonly hold?: Promise<unknown>
   /** The connection is reset before any header. */
   readonly reset?: boolean
+  /** Something that is no HTTP is answered. */
+  readonly garbage?: boolean
   /** An error reply instead of the content. */
   readonly status?: number
   /** Headers to set, or with `undefined` to leave out. */
@@ -21,6 +23,8 @@ export interface Fault {
   readonly short?: number
   /** The content is this many bytes too long, consistently in headers and body. */
   readonly long?: number
+  /** White space before the content of a document: valid JSON still, however long. */
+  readonly pad?: number
   /** The byte at this offset of the body is flipped. */
   readonly corruptAt?: number
   /** The body is compressed although nobody asked for it. */

@@ -56,7 +56,8 @@ export async function sendRange(
   end: number
 ): Promise<void> {
   const { response, fault, record, method } = exchange
-  const all: Record<string, string | undefined> = { ...headers, 'content-length': String(end - start) }
+  const padding = fault.pad ?? 0
+  const all: Record<string, string | undefined> = { ...headers, 'content-length': String(padding + end - start) }
   if (fault.gzip === true) Object.assign(all, { 'content-encoding': 'gzip', 'content-length': undefined })
   record.status = status
   for (const [name, value] of Object.entries({ ...all, ...fault.headers })) if (value !== undefined) response.setHeader(name, value)
@@ -66,7 +67,7 @@ export async function sendRange(
     return
   }
   response.flushHeaders()
-  await writeBody(exchange, faulty(blob.read(start, end), fault))
+  await writeBody(exchange, faulty(padded(blob.read(start, end), padding), fault))
 }
 
 /** Answers a GET or HEAD of content, with its Range when it may have one. */
@@ -111,6 +112,11 @@ function resized(blob: StoredBlob, fault: Fault): StoredBlob {
       if (end > blob.size) yield new Uint8Array(end - Math.max(start, blob.size))
     }
   }
+}
+
+async function* padded(chunks: AsyncIterable<Uint8Array>, padding: number): AsyncIterable<Uint8Array> {
+  if (padding > 0) yield Buffer.alloc(padding, ' ')
+  yield* chunks
 }
 
 async function* corrupted(chunks: AsyncIterable<Uint8Array>, at: number): AsyncIterable<Uint8Array> {

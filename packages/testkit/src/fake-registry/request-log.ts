@@ -1,3 +1,4 @@
+import { EventEmitter, once } from 'node:events'
 import type { RequestKind } from './faults.ts'
 
 /** One request as the registry saw it. */
@@ -31,12 +32,32 @@ export class RequestLog {
   #records: RequestRecord[] = []
   readonly #bytes = new Map<string, number>()
   #payload = 0
+  #open = 0
+  readonly #changed = new EventEmitter().setMaxListeners(0)
 
   begin(record: Omit<RequestRecord, 'status' | 'bytes'>): RequestRecord {
     if (this.#records.length >= MAX_RECORDS) this.#records = this.#records.slice(MAX_RECORDS / 2)
     const entry = { ...record, status: 0, bytes: 0 }
     this.#records.push(entry)
+    this.#open++
+    this.#changed.emit('change')
     return entry
+  }
+
+  /** The connection or the reply of a request is over. */
+  end(): void {
+    this.#open--
+    this.#changed.emit('change')
+  }
+
+  /** Waits for `count` requests, from the start on. */
+  async seen(filter: RequestFilter = {}, count = 1): Promise<void> {
+    while (this.count(filter) < count) await once(this.#changed, 'change')
+  }
+
+  /** Waits until no request is being answered. */
+  async idle(): Promise<void> {
+    while (this.#open > 0) await once(this.#changed, 'change')
   }
 
   sent(record: RequestRecord, bytes: number): void {
