@@ -1,3 +1,4 @@
+import { join } from 'node:path'
 import { addOptions, collectedFlags } from '@layerswarm/core/config/command-options.ts'
 import { type Loaded, loadConfig } from '@layerswarm/core/config/load.ts'
 import type { OptionSet } from '@layerswarm/core/config/options.ts'
@@ -32,4 +33,9 @@ export function daemonLog(name: string, { logLevel, logFormat }: LogConfig): Log
 /** Examples under a command's help. */
 export function examples(...lines: readonly string[]): string {
   return ['', 'Examples:', ...lines.map((line) => `  ${line}`)].join('\n')
+}
+
+/** Where a tracker keeps its identity: on a machine that also runs an agent, the two share the data directory. */
+export function trackerDataDir(dataDir: string): string {
+  return join(dataDir, 'tracker')
 }

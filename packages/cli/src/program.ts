@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { VERSION } from '@layerswarm/core/version.ts'
 import { Command } from 'commander'
 import { addAgentCommand } from './commands/agent.ts'
 import { addClusterKeyCommand } from './commands/cluster-key.ts'
@@ -11,7 +11,7 @@ import { addTrackerCommand } from './commands/tracker.ts'
 export function createProgram(): Command {
   const program = new Command('layerswarm')
     .description('Container images for a fleet: each host takes layers from its peers first, from the registry last.')
-    .version(version(), '--version', 'print the version')
+    .version(VERSION, '--version', 'print the version')
     .helpOption('-h, --help', 'print this help')
     .helpCommand(false)
     .exitOverride()
@@ -40,9 +40,4 @@ function helpCommandOf(program: Command): string {
     names.push(arg)
   }
   return `${names.join(' ')} --help`
-}
-
-function version(): string {
-  const file = new URL('../package.json', import.meta.url)
-  return (JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version
 }

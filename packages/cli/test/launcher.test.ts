@@ -43,7 +43,7 @@ async function pretendedOldNode(): Promise<string> {
   return script
 }
 
-/** The launcher alone in a folder tree, with a main program that tells how it was started and then runs `body`. */
+/** The launcher alone in a folder tree, with a main program that runs `body` and then tells how it was started. */
 async function install(name: string, options: { bundled: boolean; body?: string }): Promise<string> {
   const root = join(folder, name)
   const launcher = join(root, 'packages', 'cli', 'bin', 'layerswarm.js')
@@ -51,7 +51,7 @@ async function install(name: string, options: { bundled: boolean; body?: string 
   await mkdir(join(root, 'packages', 'cli', 'src'))
   await writeFile(join(root, 'packages', 'cli', 'package.json'), '{ "type": "module" }')
   const tell = `const { execArgv, argv, pid, versions } = process\nconsole.log(JSON.stringify({ execArgv, args: argv.slice(2), pid, node: versions.node }))\n`
-  await writeFile(join(root, 'packages', 'cli', 'src', 'main.ts'), tell + (options.body ?? ''))
+  await writeFile(join(root, 'packages', 'cli', 'src', 'main.ts'), (options.body ?? '') + tell)
   if (options.bundled) {
     await mkdir(join(root, 'node_modules', 'node', 'bin'), { recursive: true })
     await symlink(process.execPath, join(root, 'node_modules', 'node', 'bin', 'node'))

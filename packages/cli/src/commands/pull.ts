@@ -1,11 +1,12 @@
 import { agentOptions } from '@layerswarm/agent/config.ts'
+import type { PullProgress, PullSummary } from '@layerswarm/core/api/local-api.ts'
 import { addOptions } from '@layerswarm/core/config/command-options.ts'
 import { describeError } from '@layerswarm/core/errors.ts'
 import { parsePlatform } from '@layerswarm/core/image/platform.ts'
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { daemonConfig, daemonLog, examples } from '../daemon-options.ts'
 import { pullThroughAgent } from '../pull/through-agent.ts'
-import { type BlobProgress, type PullDone, pullView, silentView, summaryText } from '../pull/view.ts'
+import { pullView, silentView, summaryText } from '../pull/view.ts'
 import { stopSignal } from '../signals.ts'
 
 const DEFAULT_AGENT = 'http://127.0.0.1:5051'
@@ -19,7 +20,7 @@ interface PullOptions {
 interface PullJob {
   readonly image: string
   readonly platforms: PullOptions['platform']
-  readonly onProgress: (progress: BlobProgress) => void
+  readonly onProgress: (progress: PullProgress) => void
   readonly signal: AbortSignal
 }
 
@@ -48,31 +49,29 @@ export function addPullCommand(program: Command): void {
 
 async function run(command: Command, image: string, { agent, platform, json }: PullOptions): Promise<void> {
   using stop = stopSignal()
-  const done = await (async () => {
+  const summary = await (async () => {
     using view = json === true ? silentView : pullView(process.stdout)
-    const job = { image, platforms: platform, onProgress: (blob: BlobProgress) => view.progress(blob), signal: stop.signal }
+    const job = { image, platforms: platform, onProgress: (blob: PullProgress) => view.progress(blob), signal: stop.signal }
     const request = { image, ...(platform === undefined ? {} : { platforms: platform === 'all' ? platform : [...platform] }) }
     return (await pullThroughAgent(agent, request, job)) ?? (await pullHere(command, agent, job))
   })()
-  if (done.stale) process.stderr.write('warning: the registry cannot be reached; this is what the tag pointed to when it last could\n')
-  const { event: _, ...summary } = done
-  process.stdout.write(json === true ? `${JSON.stringify(summary, null, 2)}\n` : summaryText(done))
+  if (summary.stale) process.stderr.write('warning: the registry cannot be reached; this is what the tag pointed to when it last could\n')
+  process.stdout.write(json === true ? `${JSON.stringify(summary, null, 2)}\n` : summaryText(summary))
 }
 
 /** The same work in this process, on the data directory that the agent would use. */
-async function pullHere(command: Command, agent: URL, { image, platforms, onProgress, signal }: PullJob): Promise<PullDone> {
+async function pullHere(command: Command, agent: URL, { image, platforms, onProgress, signal }: PullJob): Promise<PullSummary> {
   const { config } = await daemonConfig(command, agentOptions)
   process.stderr.write(`no agent at ${agent.origin}: pulling in this process, into ${config.dataDir}\n`)
   const { openLocal } = await import('@layerswarm/agent/agent.ts')
   // What the agent would log of use to its operator is this command's own output here.
   const log = daemonLog('pull', { logLevel: config.logLevel === 'info' ? 'warn' : config.logLevel, logFormat: config.logFormat })
   await using local = await openLocal(config, { log })
-  const summary = await local.images.pull(image, {
+  return await local.images.pull(image, {
     signal,
-    onProgress: (progress) => onProgress({ event: 'progress', ...progress }),
+    onProgress,
     ...(platforms === undefined ? {} : { platforms: platforms === 'all' ? platforms : platforms.map(parsePlatform) })
   })
-  return { event: 'done', ...summary }
 }
 
 function readUrl(text: string): URL {

@@ -1,9 +1,8 @@
-import { join } from 'node:path'
 import { type StandaloneConfig, standaloneOptions } from '@layerswarm/agent/config.ts'
 import type { Logger } from '@layerswarm/core/log.ts'
 import type { Command } from 'commander'
 import { runDaemon } from '../daemon.ts'
-import { addDaemonOptions, daemonConfig, daemonLog, examples } from '../daemon-options.ts'
+import { addDaemonOptions, daemonConfig, daemonLog, examples, trackerDataDir } from '../daemon-options.ts'
 
 export function addStandaloneCommand(program: Command): void {
   const command = program.command('standalone').description('run an agent with an embedded tracker in one process: for one machine')
@@ -23,7 +22,7 @@ async function startStandalone(config: StandaloneConfig, log: Logger): Promise<A
   await using parts = new AsyncDisposableStack()
   const tracker = parts.use(
     await startTracker(
-      { ...config, p2pListen: config.trackerListen, dataDir: join(config.dataDir, 'tracker') },
+      { ...config, p2pListen: config.trackerListen, dataDir: trackerDataDir(config.dataDir) },
       { log: log.child({ part: 'tracker' }) }
     )
   )

@@ -1,14 +1,23 @@
-import { NDJSON_TYPE, PULL_PATH, type PullEvent, type PullRequest, pullEvent } from '@layerswarm/core/api/local-api.ts'
+import {
+  type ErrorReply,
+  errorReply,
+  NDJSON_TYPE,
+  PULL_PATH,
+  type PullLine,
+  type PullProgress,
+  type PullRequest,
+  type PullSummary,
+  pullLine
+} from '@layerswarm/core/api/local-api.ts'
 import { isLoopback } from '@layerswarm/core/config/addresses.ts'
 import { describeError, ERRORS, type ErrorCode, LayerswarmError } from '@layerswarm/core/errors.ts'
-import type { BlobProgress, PullDone } from './view.ts'
 
 /** Longest line that the agent sends: an error's detail, some hundred bytes. */
 const MAX_LINE = 64 * 1024
 
 interface PullWatch {
   readonly signal: AbortSignal
-  readonly onProgress: (progress: BlobProgress) => void
+  readonly onProgress: (progress: PullProgress) => void
 }
 
 /**
@@ -16,18 +25,22 @@ interface PullWatch {
  * @returns undefined when no agent runs there and it would be this host's
  * @throws {LayerswarmError} AGENT_UNREACHABLE, or what the agent reports
  */
-export async function pullThroughAgent(agentUrl: URL, request: PullRequest, watch: PullWatch): Promise<PullDone | undefined> {
+export async function pullThroughAgent(agentUrl: URL, request: PullRequest, watch: PullWatch): Promise<PullSummary | undefined> {
   const response = await ask(agentUrl, request, watch.signal)
   if (response === undefined) return undefined
-  if (response.status !== 200 || response.body === null || response.headers.get('content-type')?.startsWith(NDJSON_TYPE) !== true) {
-    throw new LayerswarmError('AGENT_UNREACHABLE', { detail: `${agentUrl.href} answers ${response.status}, as no agent does` })
-  }
-  for await (const event of events(response.body, agentUrl, watch.signal)) {
-    if (event.event === 'done') return event
-    if (event.event === 'failed') throw reported(event)
-    watch.onProgress(event)
+  if (response.status !== 200 || response.body === null) throw await refusal(agentUrl, response)
+  for await (const line of pullLines(response.body, agentUrl, watch.signal)) {
+    if ('summary' in line) return line.summary
+    if ('error' in line) throw reported(line)
+    watch.onProgress(line.progress)
   }
   throw new LayerswarmError('AGENT_UNREACHABLE', { detail: `${agentUrl.href} broke off: is the agent stopping?` })
+}
+
+async function refusal(agentUrl: URL, response: Response): Promise<Error> {
+  const { success, data } = errorReply.safeParse(await response.json().catch(() => undefined))
+  if (success) return reported(data)
+  return new LayerswarmError('AGENT_UNREACHABLE', { detail: `${agentUrl.href} answers ${response.status}, as no agent does` })
 }
 
 async function ask(agentUrl: URL, request: PullRequest, signal: AbortSignal): Promise<Response | undefined> {
@@ -46,9 +59,9 @@ function hostOf({ hostname }: URL): string {
   return hostname.replace(/^\[(.*)\]$/, '$1')
 }
 
-async function* events(body: ReadableStream<Uint8Array>, agentUrl: URL, signal: AbortSignal): AsyncIterable<PullEvent> {
+async function* pullLines(body: ReadableStream<Uint8Array>, agentUrl: URL, signal: AbortSignal): AsyncIterable<PullLine> {
   try {
-    for await (const line of lines(body)) yield readEvent(line)
+    for await (const line of lines(body)) yield readLine(line)
   } catch (error) {
     if (signal.aborted) throw signal.reason
     throw new LayerswarmError('AGENT_UNREACHABLE', { detail: `${agentUrl.href} broke off`, cause: error })
@@ -65,14 +78,16 @@ async function* lines(body: ReadableStream<Uint8Array>): AsyncIterable<string> {
   }
 }
 
-function readEvent(line: string): PullEvent {
-  const { success, data } = pullEvent.safeParse(JSON.parse(line))
+function readLine(text: string): PullLine {
+  const { success, data } = pullLine.safeParse(JSON.parse(text))
   if (success) return data
-  throw new Error('an event of another version')
+  throw new Error('a line of another version')
 }
 
 /** The agent's failure, as if it had happened here. */
-function reported({ code, detail }: Extract<PullEvent, { event: 'failed' }>): Error {
-  if (!(code in ERRORS)) return new Error(`${code}${detail === undefined ? '' : `: ${detail}`}`)
-  return new LayerswarmError(code as ErrorCode, detail === undefined ? {} : { detail })
+function reported({ error: { code, message } }: ErrorReply): Error {
+  if (!(code in ERRORS)) return new Error(message)
+  const known = code as ErrorCode
+  const prefix = `${ERRORS[known].text}: `
+  return new LayerswarmError(known, message.startsWith(prefix) ? { detail: message.slice(prefix.length) } : {})
 }

@@ -1,14 +1,11 @@
-import type { PullEvent } from '@layerswarm/core/api/local-api.ts'
+import type { PullProgress, PullSummary } from '@layerswarm/core/api/local-api.ts'
 import type { Digest } from '@layerswarm/core/digest.ts'
 import { MultiBar, type Options, type Params, type SingleBar } from 'cli-progress'
 import { formatBytes, shortHex } from '../format.ts'
 
-export type BlobProgress = Extract<PullEvent, { event: 'progress' }>
-export type PullDone = Extract<PullEvent, { event: 'done' }>
-
 /** Shows a pull while it runs. Closing it gives the terminal back. */
 export interface PullView extends Disposable {
-  progress(blob: BlobProgress): void
+  progress(blob: PullProgress): void
 }
 
 type Output = NodeJS.WritableStream & { readonly isTTY?: boolean }
@@ -21,11 +18,11 @@ export function pullView(output: Output): PullView {
 /** For output that a program reads: nothing but the result. */
 export const silentView: PullView = { progress: () => undefined, [Symbol.dispose]: () => undefined }
 
-function arrived({ counts }: BlobProgress): number {
+function arrived({ counts }: PullProgress): number {
   return counts.local + counts.peer + counts.registry
 }
 
-function sources({ counts }: BlobProgress): string {
+function sources({ counts }: PullProgress): string {
   const parts = [
     [counts.peer, 'from peers'],
     [counts.registry, 'from the registry'],
@@ -34,7 +31,7 @@ function sources({ counts }: BlobProgress): string {
   return parts.flatMap(([bytes, where]) => (bytes > 0 ? [`${formatBytes(bytes)} ${where}`] : [])).join(', ')
 }
 
-function doneLine(blob: BlobProgress): string {
+function doneLine(blob: PullProgress): string {
   return `${shortHex(blob.digest)}  done      ${sources(blob) || formatBytes(blob.size)}\n`
 }
 
@@ -47,7 +44,7 @@ class LineView implements PullView {
     this.#output = output
   }
 
-  progress(blob: BlobProgress): void {
+  progress(blob: PullProgress): void {
     if (blob.done) {
       this.#output.write(doneLine(blob))
       return
@@ -67,10 +64,10 @@ const BAR_OPTIONS: Options = {
   clearOnComplete: true,
   fps: 10,
   barsize: 24,
-  format: (options, params, payload: { blob: BlobProgress }) => formatBar(options, params, payload.blob)
+  format: (options, params, payload: { blob: PullProgress }) => formatBar(options, params, payload.blob)
 }
 
-function formatBar({ barsize = 24 }: Options, { progress }: Params, blob: BlobProgress): string {
+function formatBar({ barsize = 24 }: Options, { progress }: Params, blob: PullProgress): string {
   const filled = Math.round(progress * barsize)
   const bar = '#'.repeat(filled) + '-'.repeat(barsize - filled)
   const percent = `${Math.floor(progress * 100)}`.padStart(3)
@@ -87,7 +84,7 @@ class BarView implements PullView {
     this.#bars = new MultiBar({ ...BAR_OPTIONS, stream: output })
   }
 
-  progress(blob: BlobProgress): void {
+  progress(blob: PullProgress): void {
     const bar = this.#byBlob.get(blob.digest)
     if (blob.done) {
       if (bar !== undefined) this.#bars.remove(bar)
@@ -104,7 +101,7 @@ class BarView implements PullView {
 }
 
 /** What the pull came to, for people. */
-export function summaryText(done: PullDone): string {
+export function summaryText(done: PullSummary): string {
   const { image, digest, manifests, blobs, skipped, bytes, counts, seconds } = done
   const plural = (count: number, noun: string) => `${count} ${noun}${count === 1 ? '' : 's'}`
   const left = skipped === 0 ? '' : `\n${plural(skipped, 'layer')} left out: not for distribution, only its author may give it out`

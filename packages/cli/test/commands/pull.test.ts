@@ -4,15 +4,14 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import { type AddressInfo, createServer as createTcpServer } from 'node:net'
 import { text } from 'node:stream/consumers'
 import { describe, it } from 'node:test'
-import { NDJSON_TYPE, PULL_PATH, type PullEvent } from '@layerswarm/core/api/local-api.ts'
+import { NDJSON_TYPE, PULL_PATH, type PullLine, type PullSummary } from '@layerswarm/core/api/local-api.ts'
 import type { Digest } from '@layerswarm/core/digest.ts'
 import { finished, runCommand, startCommand } from '../run-command.ts'
 
 const LAYER = `sha256:${'ab'.repeat(32)}` as Digest
 const ROOT = `sha256:${'cd'.repeat(32)}` as Digest
 
-const DONE: PullEvent = {
-  event: 'done',
+const SUMMARY: PullSummary = {
   image: 'docker.io/library/app:latest',
   digest: ROOT,
   manifests: 1,
@@ -24,8 +23,12 @@ const DONE: PullEvent = {
   seconds: 2.04
 }
 
-function progress(peer: number, done = false): PullEvent {
-  return { event: 'progress', digest: LAYER, size: 100_000_000, counts: { local: 0, peer, registry: 0 }, done }
+function progress(peer: number, done = false): PullLine {
+  return { progress: { digest: LAYER, size: 100_000_000, counts: { local: 0, peer, registry: 0 }, done } }
+}
+
+function failed(code: string, message: string): PullLine {
+  return { error: { code, message, remedy: '' } }
 }
 
 interface FakeAgent extends AsyncDisposable {
@@ -71,7 +74,9 @@ async function freePort(): Promise<number> {
 describe('through an agent', () => {
   it('asks for the image and tells progress and result in plain lines', async () => {
     await using agent = await fakeAgent(
-      tells(progress(0), progress(30_000_000), progress(31_000_000), progress(80_000_000), progress(100_000_000, true), DONE)
+      tells(progress(0), progress(30_000_000), progress(31_000_000), progress(80_000_000), progress(100_000_000, true), {
+        summary: SUMMARY
+      })
     )
     const { code, stdout, stderr } = await runCommand(['pull', 'app', '--agent', agent.url])
     assert.equal(stderr, '')
@@ -93,7 +98,7 @@ describe('through an agent', () => {
   })
 
   it('passes platforms on', async () => {
-    await using agent = await fakeAgent(tells(DONE))
+    await using agent = await fakeAgent(tells({ summary: SUMMARY }))
     await runCommand(['pull', 'app', '--agent', agent.url, '--platform', 'linux/arm64', '--platform', 'linux/amd64'])
     await runCommand(['pull', 'app', '--agent', agent.url, '--platform', 'all'])
     assert.deepEqual(agent.requests, [
@@ -103,32 +108,31 @@ describe('through an agent', () => {
   })
 
   it('prints only the result as JSON', async () => {
-    await using agent = await fakeAgent(tells(progress(0), progress(100_000_000, true), DONE))
+    await using agent = await fakeAgent(tells(progress(0), progress(100_000_000, true), { summary: SUMMARY }))
     const { stdout } = await runCommand(['pull', 'app', '--agent', agent.url, '--json'])
-    const { event: _, ...summary } = DONE
-    assert.deepEqual(JSON.parse(stdout), summary)
+    assert.deepEqual(JSON.parse(stdout), SUMMARY)
   })
 
   it('warns of a tag that could not be checked', async () => {
-    await using agent = await fakeAgent(tells({ ...DONE, stale: true }))
+    await using agent = await fakeAgent(tells({ summary: { ...SUMMARY, stale: true } }))
     const { code, stderr } = await runCommand(['pull', 'app', '--agent', agent.url])
     assert.match(stderr, /^warning: the registry cannot be reached/)
     assert.equal(code, 0)
   })
 
-  for (const [event, expected, exit] of [
+  for (const [line, expected, exit] of [
     [
-      { event: 'failed', code: 'NOT_FOUND', detail: 'app:1' },
+      failed('NOT_FOUND', 'the registry does not have this content: app:1'),
       /^error: the registry does not have this content: app:1\nfix: check the reference\n$/,
       1
     ],
-    [{ event: 'failed', code: 'REFERENCE_INVALID' }, /^error: not a valid image reference\nfix: write /, 2],
-    [{ event: 'failed', code: 'INVENTED_LATER', detail: 'why' }, /^error: INVENTED_LATER: why\n$/, 1],
+    [failed('REFERENCE_INVALID', 'not a valid image reference'), /^error: not a valid image reference\nfix: write /, 2],
+    [failed('INVENTED_LATER', 'it has gone wrong'), /^error: it has gone wrong\n$/, 1],
     [progress(5), /^error: this host's agent cannot be reached: .* broke off.*\nfix: /, 1],
-    [{ event: 'unknown' }, /^error: this host's agent cannot be reached: .* broke off \(an event of another version\)\nfix: /, 1]
+    [{ unknown: 1 }, /^error: this host's agent cannot be reached: .* broke off \(a line of another version\)\nfix: /, 1]
   ] as const) {
-    it(`fails on ${JSON.stringify(event)}`, async () => {
-      await using agent = await fakeAgent(tells(event))
+    it(`fails on ${JSON.stringify(line).slice(0, 50)}`, async () => {
+      await using agent = await fakeAgent(tells(line))
       const { code, stderr } = await runCommand(['pull', 'app', '--agent', agent.url])
       assert.match(stderr, expected)
       assert.equal(code, exit)
@@ -139,6 +143,14 @@ describe('through an agent', () => {
     await using agent = await fakeAgent((response) => response.writeHead(404).end())
     const { code, stderr } = await runCommand(['pull', 'app', '--agent', agent.url])
     assert.match(stderr, /answers 404, as no agent does\nfix: start it with/)
+    assert.equal(code, 1)
+  })
+
+  it('tells why the agent refuses', async () => {
+    const error = failed('PLATFORM_UNKNOWN', 'no such platform: linux/z80')
+    await using agent = await fakeAgent((response) => response.writeHead(400).end(JSON.stringify(error)))
+    const { code, stderr } = await runCommand(['pull', 'app', '--agent', agent.url])
+    assert.match(stderr, /^error: no such platform: linux\/z80\nfix: use os\/architecture/)
     assert.equal(code, 1)
   })
 

@@ -3,12 +3,13 @@ import { PassThrough } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import { it } from 'node:test'
 import { stripVTControlCharacters } from 'node:util'
+import type { PullProgress } from '@layerswarm/core/api/local-api.ts'
 import type { Digest } from '@layerswarm/core/digest.ts'
-import { type BlobProgress, pullView } from '../../src/pull/view.ts'
+import { pullView } from '../../src/pull/view.ts'
 
-function progress(digit: string, peer: number, done = false): BlobProgress {
+function progress(digit: string, peer: number, done = false): PullProgress {
   const digest = `sha256:${digit.repeat(64)}` as Digest
-  return { event: 'progress', digest, size: 100_000_000, counts: { local: 0, peer, registry: peer / 3 }, done }
+  return { digest, size: 100_000_000, counts: { local: 0, peer, registry: peer / 3 }, done }
 }
 
 it('shows a bar per blob on a terminal, which becomes a line once the blob is there', async ({ mock }) => {

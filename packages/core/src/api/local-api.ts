@@ -1,16 +1,19 @@
 /**
  * What the `layerswarm` command and the agent of its host say to each other, over HTTP on the agent's admin address.
  *
- * `POST /v1/pull {image, platforms?}` answers 200 with one JSON event per line (`application/x-ndjson`): any number of
- * `progress`, then one `done` or `failed`. Closing the connection gives the pull up; what has arrived stays in the store.
- *   progress  {digest, size, counts, done}   one configuration or layer; its last one says done, and in between there
- *                                            are a few per second at most
- *   done      {image, digest, manifests, blobs, skipped, bytes, counts, stale, seconds}
- *                                            image: the reference with its defaults filled in; blobs: configurations and
- *                                            layers; skipped: layers that may only be had from elsewhere; bytes: of all,
- *                                            each once; stale: the registry could not be asked for the tag
- *   failed    {code, detail?}                a code of the error table
+ * `POST /v1/pull {image, platforms?}` answers 200 with one JSON document per line (`application/x-ndjson`): any number
+ * of `progress`, then one `summary` or `error`. Closing the connection gives the pull up; what has arrived stays in the
+ * store. platforms: `all`, or a list of `os/architecture[/variant]`; the agent's own where it is absent.
+ *   {progress: {digest, size, counts, done}}   one configuration or layer; its last one says done, and in between there
+ *                                              are a few per second at most
+ *   {summary: {image, digest, manifests, blobs, skipped, bytes, counts, stale, seconds}}
+ *                                              image: the reference with its defaults filled in; blobs: configurations and
+ *                                              layers; skipped: layers that may only be had from elsewhere; bytes: of all,
+ *                                              each once; stale: the registry could not be asked for the tag
+ *   {error: {code, message, remedy}}           code: one of the error table, or UNKNOWN
  * counts is {local, peer, registry}: bytes that were here already, and those that came from where.
+ *
+ * A request that cannot be begun is answered with a status from 400 on and one document `{error: …}`.
  */
 import { z } from 'zod'
 import { digestField, sizeField } from '../wire/fields.ts'
@@ -24,32 +27,31 @@ const MAX_PLATFORMS = 64
 
 export const pullRequest = z.strictObject({
   image: z.string().min(1).max(MAX_REFERENCE),
-  /** `os/architecture[/variant]` each, or all; the agent's own when absent. */
   platforms: z.union([z.literal('all'), z.array(z.string().max(64)).min(1).max(MAX_PLATFORMS)]).optional()
 })
 export type PullRequest = z.infer<typeof pullRequest>
 
 const sourceCounts = z.object({ local: sizeField, peer: sizeField, registry: sizeField })
 
-export const pullEvent = z.discriminatedUnion('event', [
-  z.object({ event: z.literal('progress'), digest: digestField, size: sizeField, counts: sourceCounts, done: z.boolean() }),
-  z.object({
-    event: z.literal('done'),
-    image: z.string(),
-    digest: digestField,
-    manifests: sizeField,
-    blobs: sizeField,
-    skipped: sizeField,
-    bytes: sizeField,
-    counts: sourceCounts,
-    stale: z.boolean(),
-    seconds: z.number().min(0)
-  }),
-  z.object({
-    event: z.literal('failed'),
-    /** A code of the error table; a newer agent may know others. */
-    code: z.string(),
-    detail: z.string().optional()
-  })
-])
-export type PullEvent = z.infer<typeof pullEvent>
+const pullProgress = z.object({ digest: digestField, size: sizeField, counts: sourceCounts, done: z.boolean() })
+export type PullProgress = z.infer<typeof pullProgress>
+
+const pullSummary = z.object({
+  image: z.string(),
+  digest: digestField,
+  manifests: sizeField,
+  blobs: sizeField,
+  skipped: sizeField,
+  bytes: sizeField,
+  counts: sourceCounts,
+  stale: z.boolean(),
+  seconds: z.number().min(0)
+})
+export type PullSummary = z.infer<typeof pullSummary>
+
+export const errorReply = z.object({ error: z.object({ code: z.string(), message: z.string(), remedy: z.string() }) })
+export type ErrorReply = z.infer<typeof errorReply>
+
+/** One line of the answer to a pull. */
+export const pullLine = z.union([z.object({ progress: pullProgress }), z.object({ summary: pullSummary }), errorReply])
+export type PullLine = z.infer<typeof pullLine>
