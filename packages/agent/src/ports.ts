@@ -161,7 +161,7 @@ export interface PieceSource {
   /**
    * The pieces of `run`, in order. A source that cannot seek (a registry that ignores Range) yields all pieces from 0.
    * @param options.held pieces of the blob that the asker has: the neediest is served first
-   * @throws {LayerswarmError} PEER_GONE (no blame), PEER_UNREACHABLE, PEER_PROTOCOL, REGISTRY_…, STALLED
+   * @throws {LayerswarmError} PEER_GONE (no blame), PEER_UNREACHABLE, PEER_PROTOCOL, REGISTRY_…, NOT_FOUND, SIZE_MISMATCH, STALLED
    */
   fetch(run: PieceRun, options?: Abortable & { readonly held?: number }): AsyncIterable<FetchedPiece>
 }
@@ -215,9 +215,10 @@ export interface RegistryReply {
 /** The registries that configuration allows. */
 export interface RegistryClient {
   /**
-   * Content by digest, unverified.
+   * Content by digest, unverified. Its body holds a connection until it is read to its end, left, or the signal fires.
    * @param range for blobs only, never open-ended
-   * @throws {LayerswarmError} NOT_FOUND, REGISTRY_DENIED, REGISTRY_UNREACHABLE, REGISTRY_FAILED, REGISTRY_BUSY, REGISTRY_NOT_ALLOWED
+   * @throws {LayerswarmError} NOT_FOUND, REGISTRY_DENIED, REGISTRY_UNREACHABLE, REGISTRY_FAILED, REGISTRY_BUSY,
+   *   REGISTRY_NOT_ALLOWED, NAME_INVALID, SIZE_MISMATCH (the blob ends before the range does)
    */
   content(ref: ContentRef, range?: ByteRange, options?: Abortable): Promise<RegistryContent>
   /** A HEAD request: what a tag points to, or size and type of content by digest. Errors as `content`. */

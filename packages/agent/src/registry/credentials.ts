@@ -8,7 +8,10 @@ export type Credential =
   /** An access token, sent as it is. */
   | { readonly kind: 'access'; readonly token: string }
 
-/** Where credentials come from. A credential is only ever sent to the registry it is for and to that registry's token server. */
+/**
+ * Where credentials come from; asked before every request, so what is slow to find is its to remember. A credential is
+ * only ever sent to the registry it is for and to that registry's token server.
+ */
 export interface CredentialSource {
   /** @returns undefined to go on without credentials */
   find(registry: string, repository: string, options?: Abortable): Promise<Credential | undefined>

@@ -46,7 +46,9 @@ function isMalformed(error: unknown, code: string | undefined): boolean {
 function textOf(error: unknown, code: string | undefined): string {
   // OpenSSL's own text is file names and thread numbers.
   if (code?.startsWith('ERR_SSL_') === true) return `no TLS connection (${code})`
-  const text = error instanceof Error ? error.message : 'unknown failure'
+  const text = error instanceof Error ? error.message : ''
+  // The error of a name with several addresses, all refused, has no text of its own.
+  if (text === '') return code ?? 'unknown failure'
   return code === undefined || text.includes(code) ? text : `${text} (${code})`
 }
 

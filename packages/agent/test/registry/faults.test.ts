@@ -75,6 +75,14 @@ suite('before the first byte', () => {
     assertBytes(await bytesOf(bench.client.content(bench.blob)), BYTES)
   })
 
+  test('a refused name is told with its reason, however many addresses it has', async () => {
+    await using bench = await Bench.open(BYTES)
+    const name = bench.registry.host.replace('127.0.0.1', 'localhost')
+    await bench.registry.stop()
+    await using under = new ClientUnderTest(name)
+    await assert.rejects(under.client.content({ ...bench.blob, registry: name }), /localhost:\d+: .*ECONNREFUSED/)
+  })
+
   test('a name that does not resolve, and a server that speaks no TLS, are out of reach', async () => {
     await using registry = await FakeRegistry.start()
     const [host, nowhere] = [registry.host, 'registry.invalid']

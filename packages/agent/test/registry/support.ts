@@ -10,7 +10,7 @@ import { FakeRegistry, type FakeRegistryOptions } from '@layerswarm/testkit/fake
 export const REPOSITORY = 'team/app'
 
 /** A clock on which sleeping takes no time but is seen. */
-export class SkippingClock implements Clock {
+class SkippingClock implements Clock {
   readonly slept: number[] = []
   #now = 0
 
