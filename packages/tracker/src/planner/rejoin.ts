@@ -6,7 +6,7 @@ import { addWant, blobOf } from '../state/facts.ts'
 import type { Campaign, FleetState, Holder, Host } from '../state/model.ts'
 import { addLease, allPieces, holderOf, markFetched, startCampaign } from './campaign.ts'
 import { offerPlace } from './gateways.ts'
-import { MAX_QUIET_MS, QUIET_MS } from './limits.ts'
+import { MAX_QUIET_MS, QUIET_MS, SILENT_MS } from './limits.ts'
 import { type Outbox, send } from './messages.ts'
 
 type Partial = Extract<AgentMessage, { t: 'partial' }>
@@ -36,7 +36,9 @@ export function takePartial(state: FleetState, host: Host, message: Partial, now
   }
   if (lost.length > 0) send(out, host, { t: 'leases', blob: blob.digest, grant: [], revoke: lost })
   const latest = state.startedAt + MAX_QUIET_MS
-  if (message.leases.length > 0 && now < latest) state.quietUntil = Math.max(state.quietUntil, Math.min(now + QUIET_MS, latest))
+  if (message.leases.length === 0 || now >= latest) return
+  state.quietUntil = Math.max(state.quietUntil, Math.min(now + QUIET_MS, latest))
+  state.excusedUntil = Math.max(state.excusedUntil, state.quietUntil + SILENT_MS)
 }
 
 function adoptLease(state: FleetState, campaign: Campaign, holder: Holder, run: number, have: PieceSet, now: number): void {
