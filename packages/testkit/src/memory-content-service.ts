@@ -5,7 +5,7 @@ import { LayerswarmError } from '@layerswarm/core/errors.ts'
 import type { Descriptor } from '@layerswarm/core/image/manifest.ts'
 
 const CHUNK = 64 * 1024
-/** A reader that has not come back by then is held up by its own client. */
+/** A reader that has not come back by then is held up by its own client, ms. */
 const IDLE_MS = 100
 
 /** How one blob misbehaves. */
@@ -17,6 +17,8 @@ export interface ContentFault {
   /** Bytes of each read after which `error` is thrown, or nothing more comes where there is none. */
   readonly after?: number
   readonly error?: Error
+  /** The read ends there, as if it were whole. */
+  readonly ends?: boolean
   /** What `counts` says; may be changed while content is open. */
   readonly counts?: SourceCounts
 }
@@ -37,7 +39,7 @@ export class MemoryContentService implements ContentService {
   given = 0
   /**
    * Emits, each with a digest: `opened`; `waiting` when a reader waits for bytes that do not come, or is not asked for
-   * more within a few turns of the event loop; `closed` when content is disposed.
+   * more for {@link IDLE_MS}; `closed` when content is disposed.
    */
   readonly events = new EventEmitter()
 
@@ -84,10 +86,13 @@ export class MemoryContentService implements ContentService {
         const chunk = bytes.subarray(at, Math.min(end, at + CHUNK))
         this.given += chunk.byteLength
         const idle = setTimeout(() => this.events.emit('waiting', digest), IDLE_MS)
-        yield chunk
-        clearTimeout(idle)
+        try {
+          yield chunk
+        } finally {
+          clearTimeout(idle)
+        }
       }
-      if (end === range.end) return
+      if (end === range.end || fault.ends === true) return
       if (fault.error !== undefined) throw fault.error
       this.events.emit('waiting', digest)
       await stop.promise

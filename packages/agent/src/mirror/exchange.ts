@@ -24,15 +24,8 @@ export class Exchange {
     this.url = url
     this.#response = response
     response.strictContentLength = true
-    const onClose = () => {
-      if (!response.writableFinished) this.#gone.abort(new DOMException('the client went away', 'AbortError'))
-    }
-    // A response that waits behind another on its connection hears nothing of the connection's end by itself.
-    const { socket } = request
-    socket.once('close', onClose)
     response.once('close', () => {
-      socket.off('close', onClose)
-      onClose()
+      if (!response.writableFinished) this.#gone.abort(new DOMException('the client went away', 'AbortError'))
     })
     // A broken connection is reported by 'close'; without a listener it would end the process.
     response.on('error', () => undefined)

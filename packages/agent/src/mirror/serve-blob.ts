@@ -87,6 +87,7 @@ export async function serveBlob(
   using watch = new Watch({ clock, progress, signal: exchange.signal }, patience)
   try {
     open = await images.blob(found, { signal: watch.signal })
+    if (open.size !== size) throw new LayerswarmError('SIZE_MISMATCH', { detail: `${size} bytes announced, ${open.size} here` })
     const body = bodyOf(open, cut, watch.signal)
     try {
       const first = await body.next()

@@ -64,6 +64,15 @@ describe('a failure before the headers is an answer', () => {
     assert.match(JSON.stringify(mirror.lines), /secret inside/)
   })
 
+  test('a blob of another size than its manifest says is not begun', async () => {
+    await using mirror = await Fixture.start()
+    const { layer } = mirror.image(LAYER)
+    await mirror.index.link(SCOPE, [{ ...layer, size: 1000 }])
+    const reply = await mirror.ask(`/v2/app/blobs/${layer.digest}`)
+    assert.equal(reply.status, 503)
+    assert.equal(JSON.parse(reply.body.toString()).errors[0].detail.code, 'SIZE_MISMATCH')
+  })
+
   test('a registry that limits requests is never passed on as 429', async () => {
     await using mirror = await Fixture.start()
     mirror.registry.error = new LayerswarmError('REGISTRY_BUSY')
@@ -91,7 +100,7 @@ describe('a failure within the body', () => {
   test('that is too short is cut too', async () => {
     await using mirror = await Fixture.start()
     const { layer } = mirror.image(LAYER)
-    mirror.content.blobs.set(layer.digest, LAYER.subarray(0, 200_000))
+    mirror.content.faults.set(layer.digest, { after: 200_000, ends: true })
     await assert.rejects(mirror.ask(`/v2/app/blobs/${layer.digest}`))
     await stillAlive(mirror)
   })

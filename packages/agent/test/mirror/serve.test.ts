@@ -116,6 +116,31 @@ describe('misses are 404 with an OCI error body, and HEAD has none', async () =>
   }
 })
 
+describe('requests that mean nothing are 400', () => {
+  for (const [path, code] of [
+    ['/v2/app/blobs/sha256:abc', 'DIGEST_INVALID'],
+    ['/v2/app/manifests/sha256:abc', 'DIGEST_INVALID'],
+    ['/v2/App/manifests/latest', 'NAME_INVALID'],
+    ['/v2/app/manifests/latest?ns=', 'NAME_INVALID'],
+    ['/v2/app/manifests/latest?ns=docker.io&ns=quay.io', 'NAME_INVALID']
+  ] as const) {
+    test(path, async () => {
+      await using mirror = await Fixture.start()
+      const reply = await mirror.ask(path)
+      assert.equal(reply.status, 400)
+      assert.equal(errorOf(reply.body).code, code)
+      assert.deepEqual(mirror.registry.calls, [])
+    })
+  }
+})
+
+test('connections are kept longer than clients keep them', async () => {
+  await using mirror = await Fixture.start()
+  const reply = await mirror.raw('GET /v2/ HTTP/1.1\r\nHost: x\r\n\r\nGET /v2/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n')
+  assert.match(reply, /\r\nKeep-Alive: timeout=95\r\n/)
+  assert.equal(reply.match(/HTTP\/1\.1 200 OK/g)?.length, 2)
+})
+
 test('a registry may be named by the path', async () => {
   await using mirror = await Fixture.start()
   const { manifest } = mirror.image(LAYER, { scope: 'registry.example.com:5000/team/app' })
