@@ -121,7 +121,8 @@ export class Requests {
       status = answer.status
       return answer
     } finally {
-      metrics?.onRequest({ registry, status })
+      // Whoever went away has not seen the registry fail.
+      if (status !== 'error' || request.signal?.aborted !== true) metrics?.onRequest({ registry, status })
       // No query and no headers: signatures and tokens stand there.
       log.debug({ registry, method, host: url.host, path: url.pathname, status, ms: Math.round(clock.now() - start) }, 'registry request')
     }

@@ -110,6 +110,7 @@ suite('before the first byte', () => {
     await assert.rejects(opening, (error) => error === reason)
     await bench.registry.log.idle()
     assert.equal(held.hits, 1)
+    assert.deepEqual(bench.under.statuses, [], 'the registry did not fail')
     resolve()
   })
 
