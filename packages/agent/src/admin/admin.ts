@@ -1,5 +1,6 @@
 import type { AddressInfo } from 'node:net'
 import { Readable } from 'node:stream'
+import { NDJSON_TYPE, PULL_PATH } from '@layerswarm/core/api/local-api.ts'
 import type { Clock } from '@layerswarm/core/clock.ts'
 import { formatHostPort, type HostPort } from '@layerswarm/core/config/addresses.ts'
 import { LayerswarmError } from '@layerswarm/core/errors.ts'
@@ -120,8 +121,8 @@ export class Admin implements AsyncDisposable {
     })
     app.get('/metrics', async (_request, reply) => reply.type(metrics.contentType).send(await metrics.metrics()))
     app.get('/v1/status', async () => await status())
-    app.get('/v1/blobs', (_request, reply) => reply.type('application/x-ndjson').send(Readable.from(lines(store.list()))))
-    app.post('/v1/pull', async (request, reply) => {
+    app.get('/v1/blobs', (_request, reply) => reply.type(NDJSON_TYPE).send(Readable.from(lines(store.list()))))
+    app.post(PULL_PATH, async (request, reply) => {
       const wanted = readPullRequest(request.body)
       reply.hijack()
       reply.raw.setHeader('Connection', 'close')
