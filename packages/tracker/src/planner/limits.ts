@@ -26,14 +26,14 @@ export const MAX_RUNS_PER_HOLDER = 32
 export const FIRST_PLAN_RUNS = 8
 
 /** A holder that says nothing for so long is given up, ms: seven reports. */
-export const SILENT_MS = 2_500
+export const SILENT_MS = 750
 /** The same where links are slow and runs take seconds, ms. */
 export const MAX_SILENT_MS = 5_000
 /** Leases taken away go to holders heard within this time, ms. */
 export const ALIVE_MS = 300
 /** A run without progress for this many times what it should take is late; never before LATE_MIN_MS. */
 export const LATE_FACTOR = 4
-export const LATE_MIN_MS = 2_500
+export const LATE_MIN_MS = 1_000
 /** Two ticks further apart than this mean that this process was held up: nobody's silence counts then, ms. */
 export const HELD_UP_MS = 300
 
