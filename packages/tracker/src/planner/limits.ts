@@ -25,13 +25,16 @@ export const MAX_RUNS_PER_HOLDER = 32
 /** Second runs of an image's layers are leased in one plan up to this many runs out. */
 export const FIRST_PLAN_RUNS = 8
 
-/** A holder that says nothing for so long is given up, ms: seven reports. */
+/**
+ * A holder that says nothing for so long is given up, ms. A process that dies closes its connection, so only a host
+ * that vanishes is found this way; in simulation 750 ms finish no sooner, and a busy machine is silent for longer.
+ */
 export const SILENT_MS = 750
 /** The same where links are slow and runs take seconds, ms. */
 export const MAX_SILENT_MS = 5_000
 /** Leases taken away go to holders heard within this time, ms. */
 export const ALIVE_MS = 300
-/** A run without progress for this many times what it should take is late; never before LATE_MIN_MS. */
+/** A run without progress for this many times what it should take is late; never before LATE_MIN_MS, as above. */
 export const LATE_FACTOR = 4
 export const LATE_MIN_MS = 1_000
 /** Two ticks further apart than this mean that this process was held up: nobody's silence counts then, ms. */
