@@ -3,7 +3,6 @@ import { type ErrorReply, NDJSON_TYPE, type PullLine, pullRequest } from '@layer
 import { describeError, LayerswarmError } from '@layerswarm/core/errors.ts'
 import type { Platform } from '@layerswarm/core/image/manifest.ts'
 import { parsePlatform } from '@layerswarm/core/image/platform.ts'
-import { z } from 'zod'
 import type { ImageService } from '../ports.ts'
 
 /** What `POST /v1/pull` takes. */
@@ -15,7 +14,10 @@ export interface PullRequest {
 /** @throws {LayerswarmError} REQUEST_INVALID, PLATFORM_UNKNOWN */
 export function readPullRequest(body: unknown): PullRequest {
   const parsed = pullRequest.safeParse(body)
-  if (!parsed.success) throw new LayerswarmError('REQUEST_INVALID', { detail: z.prettifyError(parsed.error) })
+  if (!parsed.success) {
+    const issues = parsed.error.issues.map(({ path, message }) => `${path.join('.') || 'body'}: ${message}`)
+    throw new LayerswarmError('REQUEST_INVALID', { detail: issues.join('; ') })
+  }
   const { image, platforms } = parsed.data
   return { image, platforms: platforms === 'all' ? platforms : platforms?.map(parsePlatform) }
 }

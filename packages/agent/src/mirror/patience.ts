@@ -9,7 +9,8 @@
  *   after which newer versions give up by themselves.
  * - It cannot go elsewhere in the middle of a blob that it reads in chunks, and podman, skopeo and CRI-O choose their
  *   endpoint once per image: for them a refusal is a failed pull, while the bytes may still come. They wait as long
- *   as anything moves, and a minute when nothing does.
+ *   as anything moves, and a minute when nothing does. Older docker could go elsewhere, with the whole image, but
+ *   looks the same from here.
  * - For the first manifest, by tag, every client has the registry to turn to.
  *
  * After the headers a cut is survivable (most resume) and a silent connection is not, so the last limit holds to the

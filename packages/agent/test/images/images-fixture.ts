@@ -10,7 +10,7 @@ import { Images } from '../../src/images/image-service.ts'
 
 export const SCOPE = 'docker.io/library/app'
 export const REPOSITORY = { registry: 'docker.io', repository: 'library/app' } as const
-export const CONFIG = 'application/vnd.oci.image.config.v1+json'
+const CONFIG = 'application/vnd.oci.image.config.v1+json'
 export const LAYER = 'application/vnd.oci.image.layer.v1.tar+gzip'
 
 /** The image service on a registry and a content service in memory. */
