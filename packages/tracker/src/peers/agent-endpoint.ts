@@ -20,7 +20,7 @@ export interface EndpointDeps {
   readonly clock: Clock
   readonly log: Logger
   readonly metrics: Pick<TrackerMetrics, 'planSeconds'>
-  /** Called after each tick. */
+  /** Called after each tick, and before the streams are closed. */
   readonly onTick?: () => void
 }
 
@@ -48,6 +48,7 @@ export class AgentEndpoint implements AsyncDisposable {
     this.#stop.abort()
     await this.#deps.node.unhandle(DIRECTORY_PROTOCOL)
     await this.#ticking
+    this.#deps.onTick?.()
     await Promise.all([...this.#sessions.values()].map(({ stream }) => stream.close()))
   }
 

@@ -24,6 +24,7 @@ export function startCampaign(state: FleetState, blob: Blob, layout: PieceLayout
     candidates: new Set(),
     barred: new Set(),
     slow: new Set(),
+    late: new Set(),
     failures: new Map(),
     pausedUntil: new Map(),
     silenced: new Map(),

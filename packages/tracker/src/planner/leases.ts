@@ -105,6 +105,7 @@ export function tryHold(campaign: Campaign, host: Host, now: number): Holder | u
   if (known !== undefined) return known
   if (campaign.holders.size >= placesOf(campaign) || waitingRuns(campaign) === 0) return undefined
   if (!isEligible(campaign, host, now) || isSlow(campaign, host)) return undefined
+  if (campaign.late.has(host.id) && campaign.holders.size > 0) return undefined
   return holderOf(campaign, host)
 }
 

@@ -14,6 +14,11 @@ export const DEGREE_HARD_CAP = 2 * DEGREE_CAP
 
 /** Hosts that fetch one blob from the registry at once. */
 export const HOLDERS_PER_BLOB = 8
+/**
+ * A host that asks when more than this share of a blob has been fetched is no holder while there are others: what it
+ * takes from peers competes with its stream from the registry, and the others wait for that one.
+ */
+export const LATE_SHARE = 0.1
 /** Runs for a host of which no rate is known. */
 export const FIRST_RUNS = 2
 /** A holder has leases for as long as this, ms: more than a report and its answer take. */

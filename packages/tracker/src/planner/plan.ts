@@ -9,7 +9,7 @@ import { startCampaign, toWire } from './campaign.ts'
 import { importsFor, offerPlace, placeOf } from './gateways.ts'
 import { addressFor, drawPeers, introduce } from './handout.ts'
 import { grantFirst, noteRate, refillPlanned, tryHold } from './leases.ts'
-import { DEGREE_CAP, PEERS_PER_PLAN } from './limits.ts'
+import { DEGREE_CAP, LATE_SHARE, PEERS_PER_PLAN } from './limits.ts'
 import { askForMap, sendMap } from './map-hunt.ts'
 import { type Outbox, send, type UnsignedBlob } from './messages.ts'
 
@@ -70,7 +70,10 @@ function join(state: FleetState, host: Host, sizes: ReadonlyMap<Digest, number |
     const isNew = addWant(blob, host)
     const campaign = blob.campaign ?? (blob.layout === undefined ? undefined : startCampaign(state, blob, blob.layout))
     offerPlace(blob, host, out)
-    if (campaign !== undefined && isNew && message.rate !== undefined) noteRate(campaign, message.rate)
+    if (campaign !== undefined && isNew) {
+      if (message.rate !== undefined) noteRate(campaign, message.rate)
+      if (campaign.fetched.count > campaign.layout.pieces * LATE_SHARE) campaign.late.add(host.id)
+    }
     if (campaign !== undefined && message.origin && !campaign.holders.has(host) && !campaign.barred.has(host.id))
       campaign.candidates.add(host)
     joined.push(blob)

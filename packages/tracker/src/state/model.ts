@@ -130,6 +130,8 @@ export interface Campaign {
   readonly candidates: Set<Host>
   readonly barred: Set<string>
   readonly slow: Set<string>
+  /** Hosts that asked when much had been fetched already: they have enough to take from peers. */
+  readonly late: Set<string>
   readonly failures: Map<string, number>
   /** A lease given back keeps its host from this blob for a moment. */
   readonly pausedUntil: Map<string, number>

@@ -1,0 +1,54 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import type { FleetView } from '../../src/state/fleet-view.ts'
+import { blobOfRuns, piecesOf, RUN_BYTES, SCOPE } from '../planner/test-fleet.ts'
+import { TestTracker } from '../test-tracker.ts'
+
+const blob = blobOfRuns(64)
+
+test('health, readiness and the page say what this is and how to connect', async () => {
+  await using tracker = await TestTracker.start()
+  assert.equal((await tracker.get('/healthz')).status, 200)
+  const ready = await tracker.get('/readyz')
+  assert.deepEqual([ready.status, ((await ready.json()) as { id: string }).id], [200, tracker.running.id])
+  const page = await tracker.get('/')
+  assert.match(page.headers.get('content-type') ?? '', /text\/html/)
+  assert.ok((await page.text()).includes(`--tracker ${tracker.running.p2p[0]}`))
+  assert.equal((await tracker.get('/nothing')).status, 404)
+})
+
+test('/v1/fleet and /metrics tell of hosts, blobs, leases and registry copies', async () => {
+  await using tracker = await TestTracker.start()
+  const agent = await tracker.agent()
+  agent.hello('host-1')
+  agent.say({ t: 'hold', full: true, add: [{ ...blobOfRuns(1, 'held'), mediaType: 'text/plain' }], drop: [] })
+  agent.say({ t: 'plan', id: 1, scope: SCOPE, blobs: [blob], origin: true, want: true })
+  await agent.next('plan')
+  agent.say({ t: 'report', blob: blob.digest, got: piecesOf(0), spread: [], bytes: 1.5 * RUN_BYTES })
+  await agent.next('leases')
+  const fleet = (await (await tracker.get('/v1/fleet')).json()) as FleetView
+  const [host] = fleet.hosts
+  assert.deepEqual(
+    [host?.name, host?.id, host?.state, host?.blobs, host?.bytes, host?.fetching],
+    ['host-1', agent.id, 'fetching', 1, RUN_BYTES, 1]
+  )
+  assert.deepEqual(host?.addresses, ['/ip4/192.0.2.9/tcp/5052', '/ip4/127.0.0.1/tcp/5052'])
+  assert.deepEqual(
+    fleet.blobs.find(({ digest }) => digest === blob.digest),
+    { digest: blob.digest, size: blob.size, complete: 0, fetching: 1, map: 'none' }
+  )
+  assert.deepEqual(
+    fleet.leases.filter(({ state }) => state === 'fetched').map(({ run, holder }) => [run, holder]),
+    [[0, agent.id]]
+  )
+  assert.equal(fleet.registry.copies, 1.5)
+  const metrics = await (await tracker.get('/metrics')).text()
+  for (const line of [
+    'layerswarm_hosts{state="fetching"} 1',
+    'layerswarm_leases{state="fetched"} 1',
+    'layerswarm_fleet_egress_ratio 1.5',
+    'layerswarm_plan_seconds_count 1'
+  ]) {
+    assert.ok(metrics.includes(line), line)
+  }
+})
