@@ -49,7 +49,7 @@ export class Sink {
   }
 
   async end(): Promise<void> {
-    if (this.#filled > 0) this.#flush()
+    if (this.#filled > 0) await this.#flush()
     await this.#writing
     await this.#file.close()
   }
