@@ -17,14 +17,16 @@ const MiB = 1024 * 1024
 const HOSTS = ['host-1', 'host-2', 'host-3', 'host-4'] as const
 const REPOSITORY = 'demo/app'
 
+/** Not compressed: the content is noise, and trying would only take time. */
+function layer(seed: string, size: number): ImageSpec['layers'][number] {
+  return { seed, size, compression: 'none' }
+}
+
 /** The second image is the first with another top layer, as the next release of a program is. */
-const BASE: ImageSpec['layers'] = [
-  { seed: 'demo base', size: 56 * MiB },
-  { seed: 'demo runtime', size: 40 * MiB }
-]
+const BASE = [layer('demo base', 56 * MiB), layer('demo runtime', 40 * MiB)]
 const IMAGES: Readonly<Record<'v1' | 'v2', ImageSpec>> = {
-  v1: { layers: [...BASE, { seed: 'demo app 1', size: 24 * MiB }] },
-  v2: { layers: [...BASE, { seed: 'demo app 2', size: 24 * MiB }] }
+  v1: { layers: [...BASE, layer('demo app 1', 24 * MiB)] },
+  v2: { layers: [...BASE, layer('demo app 2', 24 * MiB)] }
 }
 
 interface Job {
@@ -42,27 +44,30 @@ async function pullEverywhere(agents: readonly DemoAgent[], job: Job): Promise<R
   return await Promise.all(agents.map((agent) => pullOn(agent, job, progress)))
 }
 
-async function pullOn(agent: DemoAgent, { registry, reference, label, signal }: Job, progress: Progress): Promise<Row> {
+async function pullOn(agent: DemoAgent, job: Job, progress: Progress): Promise<Row> {
   const line = progress.host(agent.name)
   const before = await agent.received()
   const begun = performance.now()
+  let served = 0
   await pullThroughMirror({
     mirrorUrl: agent.mirrorUrl,
-    registry: registry.host,
+    registry: job.registry.host,
     repository: REPOSITORY,
-    reference,
-    onBytes: (count) => line.add(count),
-    signal
+    reference: job.reference,
+    onBytes: (count) => {
+      served += count
+      line.add(count)
+    },
+    signal: job.signal
   })
   const seconds = (performance.now() - begun) / 1000
   line.done(seconds)
   const after = await agent.received()
-  const received = {
-    peer: after.peer - before.peer,
-    registry: after.registry - before.registry,
-    local: after.local - before.local
-  }
-  return { host: agent.name, image: label, seconds, received }
+  const peer = after.peer - before.peer
+  const registry = after.registry - before.registry
+  // What the client got and did not come in meanwhile was there before.
+  const received = { peer, registry, local: Math.max(0, served - peer - registry) }
+  return { host: agent.name, image: job.label, seconds, received }
 }
 
 /** Bytes of both images, what they share counted once. */
@@ -73,11 +78,20 @@ function uniqueBytes(images: readonly TestImage[]): number {
 }
 
 async function run(dir: string, signal: AbortSignal): Promise<void> {
-  say(`Making two images (${HOSTS.length + 1} agents will store them below ${dir}) ...`)
+  say(`Making two images in ${dir} ...`)
   const v1 = await buildImage(IMAGES.v1, dir)
   const v2 = await buildImage(IMAGES.v2, dir)
 
   await using fleet = new Fleet(dir, signal)
+  try {
+    await show(fleet, { v1, v2 }, signal)
+  } catch (error) {
+    if (!signal.aborted) process.stderr.write(`\n${fleet.complaints()}\n`)
+    throw error
+  }
+}
+
+async function show(fleet: Fleet, { v1, v2 }: { v1: TestImage; v2: TestImage }, signal: AbortSignal): Promise<void> {
   const registry = await fleet.startRegistry()
   await fleet.startTracker()
   const agents = await Promise.all(HOSTS.map((name) => fleet.startAgent(name, registry)))

@@ -24,14 +24,8 @@ export interface DemoAgent {
   readonly process: RunningProcess
   readonly name: string
   readonly mirrorUrl: string
-  /** Bytes so far by where they came from, as the agent's own metrics tell. */
-  received(): Promise<Received>
-}
-
-export interface Received {
-  readonly peer: number
-  readonly registry: number
-  readonly local: number
+  /** Payload bytes that came in so far, as the agent's own metrics tell. */
+  received(): Promise<{ readonly peer: number; readonly registry: number }>
 }
 
 /** Real processes on ports of this machine that were free a moment ago; everything they write lies below `dir`. */
@@ -89,7 +83,7 @@ export class Fleet implements AsyncDisposable {
       received: async () => {
         const metrics = new Metrics(await (await fetch(`${adminUrl}/metrics`)).text())
         const bytes = (source: string) => metrics.sum('layerswarm_bytes_total', { direction: 'in', source })
-        return { peer: bytes('peer'), registry: bytes('registry'), local: bytes('local') }
+        return { peer: bytes('peer'), registry: bytes('registry') }
       }
     }
   }
@@ -112,6 +106,18 @@ export class Fleet implements AsyncDisposable {
       return response.ok && holds(await response.text())
     })
     this.#signal.throwIfAborted()
+  }
+
+  /** What the processes complained of, the last lines of each: for a demo that failed. */
+  complaints(): string {
+    const lines = this.#processes.flatMap((child) =>
+      child
+        .log()
+        .split('\n')
+        .filter((line) => /"level":"(?:warn|error|fatal)"|Error/.test(line))
+        .slice(-3)
+    )
+    return lines.join('\n')
   }
 
   /** Ends every process, the agents first, as a service manager would. */

@@ -1,6 +1,13 @@
 import { MultiBar } from 'cli-progress'
 import { formatBytes } from '../../packages/cli/src/format.ts'
-import type { Received } from './fleet.ts'
+
+/** Bytes of a pull by where the host got them. */
+interface Received {
+  readonly peer: number
+  readonly registry: number
+  /** Already on its disk. */
+  readonly local: number
+}
 
 export interface Row {
   readonly host: string
