@@ -12,7 +12,7 @@ const TICK_MS = 50
 const HAVE_BATCH_MS = 20
 /** Uploads at a time; more only while their receivers hold the others up. */
 const UPLOADS = 2
-const UPLOADS_BLOCKED = 8
+const UPLOADS_BLOCKED = 16
 
 interface Upload {
   readonly peer: SimHost

@@ -23,6 +23,8 @@ export interface Host {
   address: PeerAddress
   /** When its last message came. */
   heard: number
+  /** Longest time between its messages while it held leases, fading, ms: busy machines speak late. */
+  usualGap: number
   /** Link rate that it states, bytes a second. */
   statedRate: number | undefined
   readonly holds: Map<Digest, Holding>
