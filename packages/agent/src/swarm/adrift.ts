@@ -37,11 +37,22 @@ function assign(state: SwarmState, blob: BlobState, pieces: readonly number[]): 
   for (const piece of pieces) setAssigned(state, blob, piece, true)
 }
 
+/** Nobody who has `piece` answers any more. */
+function unanswered(state: SwarmState, blob: BlobState, piece: number): boolean {
+  if (blob.have.has(piece) || blob.assigned.has(piece) || blob.requests.has(piece)) return false
+  for (const [peer, pieces] of blob.holders) {
+    if (pieces.has(piece) && state.neighbours.get(peer)?.suspectSince === undefined) return false
+  }
+  return true
+}
+
 /** Takes the runs whose turn has come by owner order, and everything when nothing arrives at all. */
 export function takeOrphanedRuns(state: SwarmState, blob: BlobState, now: number): void {
   if (blob.registryRefused || now < blob.registryRetryAt) return
   if (now - blob.arrivedAt >= LAST_RESORT_MS) {
-    for (let run = 0; run < runCount(blob.layout); run++) assign(state, blob, uncoveredPieces(blob, run))
+    for (let piece = 0; piece < blob.layout.pieces; piece++) {
+      if (uncovered(blob, piece) || unanswered(state, blob, piece)) setAssigned(state, blob, piece, true)
+    }
     return
   }
   const from = adriftFrom(state, blob)
@@ -54,22 +65,19 @@ export function takeOrphanedRuns(state: SwarmState, blob: BlobState, now: number
   }
 }
 
-/** Tells the tracker of pieces that no neighbour has while this host has nothing to do. */
+/** Tells the tracker of pieces that no neighbour has, or would give, while this host has nothing to do. */
 export function reportOrphans(state: SwarmState, blob: BlobState, now: number): SwarmCommand[] {
-  const idle = blob.requests.size === 0 && blob.assigned.count === 0 && blob.wanted.count === 0
+  const idle = blob.requests.size === 0 && blob.assigned.count === 0
   if (!idle) blob.idleSince = undefined
   else blob.idleSince ??= now
   if (blob.idleSince === undefined || now - blob.idleSince < ORPHAN_IDLE_MS) return []
   if (!state.trackerUp || now - blob.askedOrphansAt < ORPHANS_EACH_MS) return []
-  blob.askedOrphansAt = now
   const pieces: number[] = []
-  for (
-    let piece = blob.have.firstMissing();
-    piece < blob.layout.pieces && pieces.length < MAX_ORPHANS;
-    piece = blob.have.firstMissing(piece + 1)
-  ) {
-    pieces.push(piece)
+  for (let piece = 0; piece < blob.layout.pieces && pieces.length < MAX_ORPHANS; piece++) {
+    if (uncovered(blob, piece) || unanswered(state, blob, piece)) pieces.push(piece)
   }
+  if (pieces.length === 0) return []
+  blob.askedOrphansAt = now
   return [{ type: 'tell', note: { t: 'orphans', blob: blob.digest, pieces } }]
 }
 

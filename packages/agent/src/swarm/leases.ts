@@ -91,8 +91,10 @@ export function startFetches(state: SwarmState, blob: BlobState, now: number): S
   return commands
 }
 
-/** A piece has come from the registry: how long do pieces take, and how long the first one? */
-export function noteRegistryPace(blob: BlobState, piece: number, now: number): void {
+/** A piece has come from the registry, news or not: it was paid for, and it shows how long pieces take, and the first one. */
+export function noteRegistryPiece(blob: BlobState, piece: number, bytes: number, now: number): void {
+  blob.report.bytes += bytes
+  blob.registryFailures = 0
   const fetch = blob.fetches.find((candidate) => piece >= candidate.next && piece < candidate.run.first + candidate.run.count)
   if (fetch === undefined) return
   const first = fetch.next === fetch.run.first
@@ -104,8 +106,7 @@ export function noteRegistryPace(blob: BlobState, piece: number, now: number): v
 }
 
 /** A piece of a lease is here, from wherever: it counts as fetched, and as spread once a neighbour announces it. */
-export function noteLanded(blob: BlobState, piece: number, fromRegistry: boolean, bytes: number): void {
-  if (fromRegistry) blob.report.bytes += bytes
+export function noteLanded(blob: BlobState, piece: number): void {
   if (leaseOf(blob, piece) === undefined) return
   blob.report.got.add(piece)
   blob.unspread.add(piece)

@@ -7,7 +7,7 @@ import { isHopeless, reportOrphans, takeOrphanedRuns } from './adrift.ts'
 import {
   grantLeases,
   noteLanded,
-  noteRegistryPace,
+  noteRegistryPiece,
   noteSpread,
   registryFailed,
   report,
@@ -58,7 +58,7 @@ function apply(state: SwarmState, event: SwarmEvent, now: number): SwarmCommand[
     case 'tracker':
       if (state.trackerUp && !event.up) state.trackerDownAt = now
       state.trackerUp = event.up
-      return event.up ? [...state.blobs.values()].flatMap(restate) : []
+      return []
     case 'peers':
       return event.peers
         .filter((peer) => peer.id !== state.self && !state.neighbours.has(peer.id) && !state.banned.has(peer.id))
@@ -140,18 +140,6 @@ function dropFetch(blob: BlobState, id: number): void {
   if (at >= 0) blob.fetches.splice(at, 1)
 }
 
-/** A tracker that came (back) hears what this host has of each blob and which leases it works on. */
-function restate(blob: BlobState): SwarmCommand[] {
-  const note = {
-    t: 'partial',
-    blob: blob.digest,
-    size: blob.layout.size,
-    bits: blob.have.encode(),
-    leases: [...blob.leases.values()]
-  } as const
-  return [{ type: 'tell', note }]
-}
-
 function neighbourUp(state: SwarmState, peer: string, now: number): SwarmCommand[] {
   if (state.banned.has(peer)) return []
   if (!state.neighbours.has(peer)) {
@@ -211,8 +199,12 @@ function unvouch(state: SwarmState, blob: BlobState, stillVouched: Iterable<numb
   blob.map = 'none'
   blob.vouched.clear()
   for (const piece of stillVouched) blob.vouched.add(piece)
+  const commands = [...blob.requests]
+    .filter(([piece]) => !blob.vouched.has(piece))
+    .flatMap(([piece, open]) => open.map(({ peer }) => ({ type: 'cancel', peer, blob: blob.digest, piece }) as const))
+  for (const { peer, piece } of commands) removeRequest(state, blob, peer, piece)
   for (let piece = 0; piece < blob.layout.pieces; piece++) refresh(state, blob, piece)
-  return []
+  return commands
 }
 
 function heard(state: SwarmState, peer: string, now: number): Neighbour | undefined {
@@ -256,13 +248,12 @@ function landed(state: SwarmState, blob: BlobState, event: BlobEvent & { type: '
       state.pace = smooth(state.pace, took)
     }
   }
-  if (fromRegistry) noteRegistryPace(blob, piece, now)
+  if (fromRegistry) noteRegistryPiece(blob, piece, event.bytes, now)
   setAssigned(state, blob, piece, false)
   blob.arrivedAt = now
-  if (fromRegistry) blob.registryFailures = 0
   if (!blob.have.add(piece)) return commands
   refresh(state, blob, piece)
-  noteLanded(blob, piece, fromRegistry, event.bytes)
+  noteLanded(blob, piece)
   if (!fromRegistry) commands.push(...stopIdleFetches(blob))
   commands.push(...report(blob, now))
   if (blob.have.complete) commands.push(...finish(blob, now))

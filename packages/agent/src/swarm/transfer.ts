@@ -126,6 +126,8 @@ export class Transfer {
       for await (const part of this.#deps.peerSource(peer, false).fetch({ first: piece, count: 1 }, { signal, held })) {
         const expected = this.book.expected(part.piece)
         if (part.piece !== piece) throw new LayerswarmError('PEER_PROTOCOL', { detail: 'another piece than asked for' })
+        // Whoever vouched for it may have lost that trust while it was under way; bytes of a peer are never taken unchecked.
+        if (expected === undefined) throw new LayerswarmError('STALLED', { detail: 'nothing vouches for the piece', blame: 'local' })
         await this.partial.write(piece, part.bytes, expected)
         this.#landed(piece, peer, part.bytes.byteLength)
       }
@@ -155,10 +157,12 @@ export class Transfer {
 
   #landed(piece: number, from: string, bytes: number): void {
     const source = from === 'registry' ? 'registry' : 'peer'
-    this.#present.add(piece)
-    this.#counts[source] += bytes
+    // A piece may come twice: the bytes were received, and reported, but the blob has them once.
+    if (this.#present.add(piece)) {
+      this.#counts[source] += bytes
+      if (source === 'registry') this.#fromRegistry.add(piece)
+    }
     this.#deps.onBytes(source, bytes)
-    if (source === 'registry') this.#fromRegistry.add(piece)
     this.#deps.dispatch({ type: 'landed', blob: this.digest, piece, from, bytes })
   }
 
@@ -196,7 +200,7 @@ export class Transfer {
   async #store({ piece, bytes }: FetchedPiece): Promise<void> {
     const proven = this.book.mapProven || this.partial.layout.pieces === 1 ? this.book.expected(piece) : undefined
     const vouch = proven === undefined ? (hash: Uint8Array) => this.#vouchFor(piece, hash) : undefined
-    if ((await this.partial.write(piece, bytes, proven, vouch)) === undefined) return
+    await this.partial.write(piece, bytes, proven, vouch)
     this.#landed(piece, 'registry', bytes.byteLength)
   }
 

@@ -1,0 +1,312 @@
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import { layoutOf } from '@layerswarm/core/piece-layout.ts'
+import { PieceSet } from '@layerswarm/core/piece-set.ts'
+import { IN_FLIGHT } from '../../src/swarm/policy.ts'
+import { BLOB, digestNamed, of, PIECE_BYTES, range, TestHost } from './test-host.ts'
+
+const crowd = range(0, IN_FLIGHT).map((i) => `peer${i}`)
+
+/** A host with `IN_FLIGHT` neighbours, so that each may have one request open. */
+function crowded(options: { seed?: number; pieces?: number } = {}): TestHost {
+  const host = new TestHost(options)
+  host.up(...crowd)
+  host.open(options.pieces ?? 64)
+  return host
+}
+
+describe('whom to ask', () => {
+  test('a blob is observed at every neighbour, and a new neighbour is asked for every blob', () => {
+    const host = new TestHost()
+    host.up('a', 'b')
+    const other = digestNamed('other')
+    assert.deepEqual(
+      of(host.open(8), 'observe').map(({ peer }) => peer),
+      ['a', 'b']
+    )
+    host.open(8, { blob: other })
+    assert.deepEqual(
+      of(host.up('c'), 'observe').map(({ blob }) => blob),
+      [BLOB, other]
+    )
+  })
+
+  test('nobody is asked for what cannot be verified, nor for what it has not', () => {
+    const host = new TestHost()
+    host.up('a')
+    host.open(16, { map: false })
+    assert.deepEqual(of(host.has('a', range(0, 16)), 'request'), [])
+    const asked = of(host.step({ type: 'vouched', blob: BLOB, run: { first: 8, count: 2 } }), 'request')
+    assert.deepEqual(
+      asked.map(({ piece }) => piece),
+      [8, 9]
+    )
+    assert.deepEqual(of(host.has('a', [99, -1]), 'request'), [])
+    assert.equal(host.blob().copies.length, 16)
+  })
+
+  test('the neighbour comes before the piece: least of twice my requests there and its load', () => {
+    const host = new TestHost()
+    host.up('a', 'b', 'c')
+    host.open(8, { map: false })
+    host.has('a', range(0, 8), { load: 3 })
+    host.has('b', range(0, 8), { load: 1 })
+    host.has('c', range(0, 8), { load: 8 })
+    const asked = of(host.step({ type: 'map', blob: BLOB, proven: true }), 'request').map(({ peer }) => peer)
+    assert.equal(asked[0], 'b')
+    assert.deepEqual(asked.slice(1, 3).sort(), ['a', 'b'], 'both cost 3 now')
+    assert.deepEqual(asked.slice(3, 7).sort(), ['a', 'a', 'b', 'b'], 'c costs 8')
+    assert.equal(asked[7], 'c', 'b has its four requests, and a costs 9')
+  })
+
+  test('ties are broken at random', () => {
+    const first = new Set<string>()
+    for (let seed = 0; seed < 40; seed++) {
+      const host = new TestHost({ seed })
+      host.up('a', 'b', 'c')
+      host.open(8, { map: false })
+      for (const peer of ['a', 'b', 'c']) host.has(peer, range(0, 8))
+      first.add(of(host.step({ type: 'map', blob: BLOB, proven: true }), 'request')[0]?.peer ?? '')
+    }
+    assert.deepEqual([...first].sort(), ['a', 'b', 'c'])
+  })
+
+  test('one request per neighbour where there are enough of them, a share of the limit where there are few', () => {
+    const many = crowded()
+    assert.equal(of(many.has('peer0', range(0, 64)), 'request').length, 1)
+    for (const [neighbours, each] of [
+      [1, 14],
+      [3, 4],
+      [7, 2],
+      [13, 1]
+    ] as const) {
+      const host = new TestHost()
+      host.up(...crowd.slice(0, neighbours))
+      host.open(64)
+      assert.equal(of(host.has('peer0', range(0, 64)), 'request').length, each, `${neighbours} neighbours`)
+    }
+  })
+
+  test('fourteen requests in all, and three quarters of that while this host fetches from the registry', () => {
+    const free = new TestHost()
+    free.up(...range(0, 20).map((i) => `p${i}`))
+    free.open(64)
+    for (let i = 0; i < 20; i++) free.has(`p${i}`, range(0, 64))
+    assert.equal(free.state.requests, 14)
+
+    const holder = crowded()
+    holder.grant([7])
+    for (const peer of crowd) holder.has(peer, range(0, 48))
+    assert.equal(holder.state.requests, 10)
+    holder.fetched(7)
+    assert.equal(holder.state.requests, 14)
+  })
+
+  test('a banned host is neither dialled nor taken for a neighbour', () => {
+    const host = crowded()
+    host.has('peer0', range(0, 64))
+    const [asked] = host.requests
+    assert.ok(asked)
+    const commands = host.step({ type: 'failed', blob: BLOB, piece: asked.piece, peer: 'peer0', reason: 'lie' })
+    assert.deepEqual(of(commands, 'ban'), [{ type: 'ban', peer: 'peer0' }])
+    assert.deepEqual([host.state.neighbours.has('peer0'), host.state.requests, host.blob().copies[0]], [false, 0, 0])
+    assert.deepEqual(host.up('peer0'), [])
+    assert.equal(host.state.neighbours.has('peer0'), false)
+    const peer = { id: 'peer0', addrs: [], name: 'peer0' }
+    assert.deepEqual(host.step({ type: 'peers', peers: [peer] }), [])
+  })
+
+  test('hosts that are named are dialled: not this one, not neighbours, and no more than twenty', () => {
+    const host = new TestHost()
+    host.up(...range(0, 18).map((i) => `p${i}`))
+    const named = ['me', 'p3', 'x', 'y', 'z'].map((id) => ({ id, addrs: [], name: id }))
+    const dialled = of(host.step({ type: 'peers', peers: named }), 'connect').map(({ peer }) => peer.id)
+    assert.deepEqual(dialled, ['x', 'y'])
+  })
+})
+
+describe('which piece', () => {
+  test('what nobody else has much of comes first, at random; then the lowest', () => {
+    const first = new Set<number>()
+    for (let seed = 0; seed < 60; seed++) {
+      const host = new TestHost({ seed })
+      host.up(...crowd)
+      host.open(64, { map: false })
+      for (const peer of crowd.slice(1, 4)) host.has(peer, range(0, 60))
+      host.has('peer0', range(0, 64))
+      for (const peer of crowd.slice(1, 4)) host.step({ type: 'down', peer })
+      for (const peer of crowd.slice(1, 4)) host.up(peer)
+      for (const peer of crowd.slice(4, 7)) host.has(peer, range(0, 60))
+      const asked = of(host.step({ type: 'map', blob: BLOB, proven: true }), 'request').find(({ peer }) => peer === 'peer0')
+      first.add(asked?.piece ?? -1)
+    }
+    assert.deepEqual([...first].sort(), [60, 61, 62, 63])
+  })
+
+  test('common pieces go from the lowest up, and the earliest blob first', () => {
+    const host = new TestHost()
+    const later = digestNamed('later')
+    host.up('a', 'b', 'c')
+    host.open(8, { map: false })
+    host.open(8, { blob: later, map: false })
+    for (const peer of ['a', 'b', 'c']) for (const blob of [BLOB, later]) host.has(peer, range(0, 8), { blob })
+    host.step({ type: 'map', blob: later, proven: true })
+    assert.deepEqual(
+      host.requests.map(({ piece }) => piece),
+      range(0, 8)
+    )
+    const asked = of(host.step({ type: 'map', blob: BLOB, proven: true }), 'request')
+    assert.deepEqual(
+      asked.map(({ blob, piece }) => [blob, piece]),
+      range(0, 4).map((piece) => [BLOB, piece])
+    )
+  })
+
+  test('the piece that a client waits for comes before all, even beyond the limits', () => {
+    const host = new TestHost()
+    host.up('a')
+    host.open(64)
+    host.has('a', range(0, 64))
+    assert.equal(host.state.requests, 14)
+    const asked = of(host.step({ type: 'reader', blob: BLOB, piece: 50, waiting: true }), 'request')
+    assert.deepEqual(asked, [{ type: 'request', peer: 'a', blob: BLOB, piece: 50, held: 0 }])
+    assert.deepEqual(of(host.step({ type: 'reader', blob: BLOB, piece: 50, waiting: true }), 'request'), [], 'once')
+    host.step({ type: 'reader', blob: BLOB, piece: 50, waiting: false })
+    assert.equal(host.blob().readers.get(50), 1, 'the other reader waits still')
+    host.step({ type: 'reader', blob: BLOB, piece: 50, waiting: false })
+    assert.equal(host.blob().readers.size, 0)
+  })
+
+  test('a neighbour that comes late tells what it has, and is asked at once', () => {
+    const host = new TestHost()
+    host.open(32)
+    host.pass(200)
+    assert.equal(of(host.up('late'), 'observe').length, 1)
+    assert.equal(of(host.has('late', PieceSet.full(32)), 'request').length, 14)
+  })
+
+  test('a blob of one piece needs nobody to vouch for it', () => {
+    const host = new TestHost()
+    host.up('a')
+    host.step({ type: 'open', blob: BLOB, layout: layoutOf(1000), have: new PieceSet(1) })
+    assert.deepEqual(
+      of(host.has('a', [0]), 'request').map(({ piece }) => piece),
+      [0]
+    )
+    assert.deepEqual(of(host.landed(0, 'a'), 'complete'), [{ type: 'complete', blob: BLOB }])
+  })
+})
+
+describe('what comes of a request', () => {
+  test('a landed piece is asked of nobody again, and the next request goes out', () => {
+    const host = crowded()
+    host.has('peer0', range(0, 2))
+    const first = host.requests[0]
+    assert.ok(first)
+    const asked = of(host.landed(first.piece, 'peer0'), 'request')
+    assert.deepEqual(asked, [{ type: 'request', peer: 'peer0', blob: BLOB, piece: 1 - first.piece, held: 1 }])
+  })
+
+  test('a blob is complete once, and again after pieces of it were discarded', () => {
+    const host = new TestHost()
+    host.up('a')
+    host.open(3, { have: [0] })
+    host.has('a', range(0, 3))
+    assert.deepEqual(of(host.landed(1, 'a'), 'complete'), [])
+    assert.equal(of(host.landed(2, 'a'), 'complete').length, 1)
+    assert.deepEqual(of(host.landed(2, 'a'), 'complete'), [])
+    assert.deepEqual(
+      of(host.step({ type: 'discarded', blob: BLOB, pieces: [1] }), 'request').map(({ piece }) => piece),
+      [1]
+    )
+    assert.equal(of(host.landed(1, 'a'), 'complete').length, 1)
+  })
+
+  test('an empty blob, and one that is all there, are complete at once', () => {
+    const host = new TestHost()
+    host.up('a')
+    const empty = host.step({ type: 'open', blob: BLOB, layout: layoutOf(0), have: new PieceSet(0) })
+    assert.deepEqual(empty, [{ type: 'complete', blob: BLOB }])
+    const other = digestNamed('other')
+    assert.deepEqual(of(host.open(4, { blob: other, have: range(0, 4) }), 'complete'), [{ type: 'complete', blob: other }])
+    assert.equal(of(host.tick(50), 'retire').length, 2)
+  })
+
+  test('a peer that holds the blob no longer is not blamed and not asked', () => {
+    const host = new TestHost()
+    host.up('a', 'b')
+    host.open(32)
+    host.has('a', range(0, 32))
+    host.step({ type: 'failed', blob: BLOB, piece: 0, peer: 'a', reason: 'gone' })
+    assert.equal(host.blob().holders.has('a'), false)
+    assert.equal(host.neighbour('a').suspectSince, undefined)
+    host.has('b', range(0, 8))
+    host.has('b', [], { gone: true })
+    assert.equal(host.blob().holders.has('b'), false)
+    assert.equal(host.blob().copies[3], 0)
+  })
+
+  test('a peer that cannot be reached is left alone for a while', () => {
+    const host = new TestHost()
+    host.up('a', 'b')
+    host.open(4)
+    host.has('a', [0])
+    const commands = host.step({ type: 'failed', blob: BLOB, piece: 0, peer: 'a', reason: 'unreachable' })
+    assert.deepEqual(of(commands, 'request'), [])
+    host.has('b', [0])
+    assert.deepEqual(host.requests, [{ peer: 'b', piece: 0 }])
+  })
+
+  test('a neighbour that goes takes its requests and what it had with it', () => {
+    const host = new TestHost()
+    host.up('a', 'b')
+    host.open(4)
+    host.has('a', range(0, 4))
+    host.has('b', [2])
+    const asked = of(host.step({ type: 'down', peer: 'a' }), 'request')
+    assert.deepEqual(
+      asked.map(({ peer, piece }) => [peer, piece]),
+      [['b', 2]]
+    )
+    assert.equal(host.state.requests, 1)
+    assert.deepEqual([...host.blob().copies], [0, 0, 1, 0])
+    assert.deepEqual(host.step({ type: 'down', peer: 'stranger' }), [])
+  })
+
+  test('closing a blob cancels what is open and frees the places', () => {
+    const host = new TestHost()
+    const other = digestNamed('other')
+    host.up('a')
+    host.open(14)
+    host.open(20, { blob: other })
+    host.has('a', range(0, 14))
+    host.has('a', range(0, 20), { blob: other })
+    const commands = host.step({ type: 'close', blob: BLOB })
+    assert.equal(of(commands, 'cancel').length, 14)
+    assert.equal(of(commands, 'request').filter(({ blob }) => blob === other).length, 14)
+    assert.deepEqual(host.step({ type: 'landed', blob: BLOB, piece: 0, from: 'a', bytes: PIECE_BYTES }), [], 'what comes late is ignored')
+  })
+
+  test('a map that was only one host’s word and fails leaves what claims vouch for', () => {
+    const host = new TestHost()
+    host.up('a', 'b', 'c')
+    host.open(16, { map: false })
+    for (const peer of ['a', 'b', 'c']) host.has(peer, range(0, 16))
+    host.step({ type: 'map', blob: BLOB, proven: false })
+    assert.equal(host.blob().map, 'word')
+    assert.equal(host.state.requests, 12)
+    const commands = host.step({ type: 'mapFailed', blob: BLOB, vouched: PieceSet.of(16, [3, 15]) })
+    assert.equal(host.blob().map, 'none')
+    assert.deepEqual(
+      of(commands, 'cancel')
+        .map(({ piece }) => piece)
+        .sort((x, y) => x - y),
+      range(0, 12).filter((piece) => piece !== 3),
+      'bytes that nothing vouches for are of no use'
+    )
+    assert.deepEqual(
+      host.requests.map(({ piece }) => piece),
+      [3, 15]
+    )
+  })
+})
