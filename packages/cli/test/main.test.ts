@@ -39,7 +39,7 @@ describe('help', () => {
 })
 
 describe('wrong usage exits with 2 and says what to do', () => {
-  const table: [string[], RegExp, RegExp?][] = [
+  const table: [string[], RegExp][] = [
     [['--nope'], /^error: unknown option '--nope'\nfix: see layerswarm --help\n$/],
     [['nope'], /^error: unknown command 'nope'\nfix: /],
     [['agent', '--max-dsk', '1G'], /^error: unknown option '--max-dsk'\nfix: did you mean --max-disk\? see layerswarm agent --help\n$/],
@@ -53,6 +53,7 @@ describe('wrong usage exits with 2 and says what to do', () => {
     [['standalone', '--tracker-listen', '0.0.0.0:0'], /^error: listening beyond loopback needs a cluster key: --tracker-listen/],
     [['tracker', '--p2p-listen', 'x'], /^error: .*--p2p-listen: "x" is not ADDRESS:PORT/],
     [['pull'], /^error: missing required argument 'IMAGE'\nfix: see layerswarm pull --help\n$/],
+    [['pull', 'UPPER::case'], /^error: not a valid image reference: UPPER::case\nfix: write /],
     [['pull', '--agent', 'nowhere', 'app'], /^error: option '--agent <URL>' argument 'nowhere' is invalid\. Not a URL.*\nfix: /],
     [['pull', '--platform', 'linux', 'app'], /^error: option '--platform <OS\/ARCH>' argument 'linux' is invalid.*\nfix: /],
     [['config', 'print', '--zone', ''], /^error: .*--zone: "" is not a name/],

@@ -3,6 +3,7 @@ import type { PullProgress, PullSummary } from '@layerswarm/core/api/local-api.t
 import { addOptions } from '@layerswarm/core/config/command-options.ts'
 import { describeError } from '@layerswarm/core/errors.ts'
 import { parsePlatform } from '@layerswarm/core/image/platform.ts'
+import { parseReference } from '@layerswarm/core/image/reference.ts'
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { daemonConfig, daemonLog, examples } from '../daemon-options.ts'
 import { pullThroughAgent } from '../pull/through-agent.ts'
@@ -48,6 +49,7 @@ export function addPullCommand(program: Command): void {
 }
 
 async function run(command: Command, image: string, { agent, platform, json }: PullOptions): Promise<void> {
+  parseReference(image)
   using stop = stopSignal()
   const summary = await (async () => {
     using view = json === true ? silentView : pullView(process.stdout)
