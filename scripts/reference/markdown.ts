@@ -7,8 +7,8 @@ export function code(text: string): string {
   return `\`${text}\``
 }
 
-export function fence(text: string): string {
-  return `\`\`\`text\n${text}\n\`\`\``
+export function fence(text: string, language = 'text'): string {
+  return `\`\`\`${language}\n${text}\n\`\`\``
 }
 
 /** The text of the block comment that a source file opens with. */
