@@ -47,6 +47,13 @@ export function endCampaign(state: FleetState, campaign: Campaign): void {
   campaign.blob.campaign = undefined
 }
 
+/** Holders that may be given more. */
+export function activeHolders(campaign: Campaign): number {
+  let count = 0
+  for (const holder of campaign.holders.values()) if (!holder.retired) count++
+  return count
+}
+
 /** Runs that nobody has a lease for. Runs known to be somewhere are counted too: they are few. */
 export function waitingRuns(campaign: Campaign): number {
   return campaign.returned.length + campaign.runs - campaign.next
@@ -101,7 +108,7 @@ export function runBytes(campaign: Campaign, run: number): number {
 export function holderOf(campaign: Campaign, host: Host): Holder {
   const known = campaign.holders.get(host)
   if (known !== undefined) return known
-  const holder: Holder = { host, campaign, open: new Map(), fetched: new Map(), pausedUntil: 0 }
+  const holder: Holder = { host, campaign, open: new Map(), fetched: new Map(), pausedUntil: 0, fetchedAt: 0, retired: false }
   campaign.holders.set(host, holder)
   campaign.candidates.delete(host)
   return holder
@@ -133,7 +140,8 @@ export function markFetched(lease: LeasedRun, now: number): void {
   holder.fetched.set(run, lease)
   holder.campaign.fetchedBy.set(run, holder.host)
   const { runTimes } = holder.campaign
-  runTimes.push(now - lease.since)
+  runTimes.push(now - Math.max(lease.since, holder.fetchedAt))
+  holder.fetchedAt = now
   if (runTimes.length > RUN_TIMES) runTimes.shift()
   holder.campaign.medianRunTime = medianOf(runTimes)
 }

@@ -4,7 +4,19 @@
  * lost with its holder.
  */
 import type { Campaign, FleetState, Holder, Host, LeasedRun } from '../state/model.ts'
-import { addLease, dropLease, holderOf, medianOf, putBack, runBytes, takeFirstRun, takeRun, toWire, waitingRuns } from './campaign.ts'
+import {
+  activeHolders,
+  addLease,
+  dropLease,
+  holderOf,
+  medianOf,
+  putBack,
+  runBytes,
+  takeFirstRun,
+  takeRun,
+  toWire,
+  waitingRuns
+} from './campaign.ts'
 import { isGateway } from './gateways.ts'
 import { spansZones } from './handout.ts'
 import {
@@ -39,7 +51,7 @@ export function targetOf(holder: Holder): number {
  */
 export function refill(state: FleetState, holder: Holder, now: number): LeasedRun[] {
   const { campaign, host } = holder
-  if (now < state.quietUntil || now < holder.pausedUntil || host.stopping) return []
+  if (now < state.quietUntil || now < holder.pausedUntil || holder.retired || host.stopping) return []
   const waiting = waitingRuns(campaign)
   if (waiting === 0) return []
   const target = targetOf(holder)
@@ -102,10 +114,10 @@ export function isSlow(campaign: Campaign, host: Host): boolean {
 /** Makes the host a holder if there is place for one more and something to fetch. */
 export function tryHold(campaign: Campaign, host: Host, now: number): Holder | undefined {
   const known = campaign.holders.get(host)
-  if (known !== undefined) return known
-  if (campaign.holders.size >= placesOf(campaign) || waitingRuns(campaign) === 0) return undefined
+  if (known !== undefined) return known.retired ? undefined : known
+  if (activeHolders(campaign) >= placesOf(campaign) || waitingRuns(campaign) === 0) return undefined
   if (!isEligible(campaign, host, now) || isSlow(campaign, host)) return undefined
-  if (campaign.late.has(host.id) && campaign.holders.size > 0) return undefined
+  if (campaign.late.has(host.id) && activeHolders(campaign) > 0) return undefined
   return holderOf(campaign, host)
 }
 
@@ -115,7 +127,7 @@ export function promote(state: FleetState, campaign: Campaign, now: number, out:
   let slow: Host | undefined
   let looked = 0
   for (const host of campaign.candidates) {
-    if (waitingRuns(campaign) === 0 || campaign.holders.size >= placesOf(campaign) || ++looked > MAX_LOOKED_AT) return
+    if (waitingRuns(campaign) === 0 || activeHolders(campaign) >= placesOf(campaign) || ++looked > MAX_LOOKED_AT) return
     if (!isEligible(campaign, host, now)) {
       // To the end of the line: the next call looks at others.
       campaign.candidates.delete(host)
@@ -126,7 +138,10 @@ export function promote(state: FleetState, campaign: Campaign, now: number, out:
     if (holder !== undefined) refillAndTell(state, holder, now, out)
     else slow ??= host
   }
-  if (slow !== undefined && campaign.holders.size === 0) refillAndTell(state, holderOf(campaign, slow), now, out)
+  if (slow === undefined || activeHolders(campaign) > 0) return
+  const last = holderOf(campaign, slow)
+  last.retired = false
+  refillAndTell(state, last, now, out)
 }
 
 /** How many hosts may fetch from the registry at once. */

@@ -34,18 +34,14 @@ export const FIRST_PLAN_RUNS = 8
  * A holder that says nothing for so long is given up, ms. A process that dies closes its connection, so only a host
  * that vanishes is found this way; in simulation 750 ms finish no sooner, and a busy machine is silent for longer.
  */
-export const SILENT_MS = 750
-/** And never before so many times the longest gap that it left lately: a host on a busy machine is late, not dead. */
-export const SILENT_GAPS = 4
-/** What is left of the longest gap with each message after it: a second of ordinary reports forgets most of it. */
-export const GAP_FADING = 0.9
+export const SILENT_MS = 2_500
 /** The same where links are slow and runs take seconds, ms. */
 export const MAX_SILENT_MS = 5_000
 /** Leases taken away go to holders heard within this time, ms. */
 export const ALIVE_MS = 300
 /** A run without progress for this many times what it should take is late; never before LATE_MIN_MS, as above. */
 export const LATE_FACTOR = 4
-export const LATE_MIN_MS = 1_000
+export const LATE_MIN_MS = 2_500
 /** A rate measured in a bad moment must not make a holder wait for ever, ms. */
 export const LATE_MAX_MS = 30_000
 /** Two ticks further apart than this mean that this process was held up: nobody's silence counts then, ms. */

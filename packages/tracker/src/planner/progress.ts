@@ -7,6 +7,7 @@ import { allPieces, dropLease, holderOf, markFetched, runBytes } from './campaig
 import { dismiss, giveUp, handOut, isEligible, medianHolderRate, refillAndTell } from './leases.ts'
 import {
   LATE_FACTOR,
+  LATE_MAX_MS,
   LATE_MIN_MS,
   LEASE_AHEAD_MS,
   MAX_SILENT_MS,
@@ -98,7 +99,10 @@ function streamWhole(state: FleetState, campaign: Campaign, host: Host, out: Out
 export function watchHolders(state: FleetState, campaign: Campaign, now: number, out: Outbox): void {
   if (now >= state.excusedUntil && memberCount(campaign.blob) > 1) {
     for (const holder of [...campaign.holders.values()]) {
-      if (holder.open.size + holder.fetched.size === 0) continue
+      if (holder.open.size + holder.fetched.size === 0) {
+        if (holder.retired) campaign.holders.delete(holder.host)
+        continue
+      }
       if (isSilent(holder, now)) {
         campaign.silenced.set(holder.host.id, holder.host.heard)
         dismiss(state, holder, out, true)
@@ -106,8 +110,8 @@ export function watchHolders(state: FleetState, campaign: Campaign, now: number,
       } else if (isTooSlow(holder, now)) {
         campaign.slow.add(holder.host.id)
         giveUp(state, [...holder.open.values()], out, true)
-        if (holder.fetched.size === 0) campaign.holders.delete(holder.host)
-        else holder.pausedUntil = Number.POSITIVE_INFINITY
+        holder.retired = true
+        campaign.candidates.add(holder.host)
       } else takeLate(state, holder, now, out)
     }
   }
@@ -147,7 +151,7 @@ function takeLate(state: FleetState, holder: Holder, now: number, out: Outbox): 
   if (campaign.holders.size < 2 && campaign.candidates.size === 0) return
   const rate = host.meter.rate ?? host.statedRate
   const expected = rate === undefined || rate === 0 ? 0 : (host.outstanding * runBytes(campaign, 0) * 1000) / rate
-  const bound = Math.max(LATE_MIN_MS, LATE_FACTOR * campaign.medianRunTime, LATE_FACTOR * expected)
+  const bound = Math.max(LATE_MIN_MS, LATE_FACTOR * campaign.medianRunTime, Math.min(LATE_MAX_MS, LATE_FACTOR * expected))
   const idleFor = now - Math.max(...[...campaign.holders.keys()].map((one) => one.meter.progressAt))
   // Nobody gets anything: that is the registry, and other hosts would only ask it for the same again.
   if (campaign.holders.size > 1 && idleFor > bound && idleFor < REGISTRY_PATIENCE * bound) return

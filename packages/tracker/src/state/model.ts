@@ -23,8 +23,6 @@ export interface Host {
   address: PeerAddress
   /** When its last message came. */
   heard: number
-  /** Longest time between its messages while it held leases, fading, ms: busy machines speak late. */
-  usualGap: number
   /** Link rate that it states, bytes a second. */
   statedRate: number | undefined
   readonly holds: Map<Digest, Holding>
@@ -111,6 +109,10 @@ export interface Holder {
   readonly fetched: Map<number, LeasedRun>
   /** Nothing new before this time: the registry or the host failed a moment ago. */
   pausedUntil: number
+  /** When a run was fetched whole last: runs are streamed one after another, so that the next began then. */
+  fetchedAt: number
+  /** It gets nothing more; only what it fetched is still to be announced by others. */
+  retired: boolean
 }
 
 export interface Campaign {

@@ -53,13 +53,15 @@ class World {
     this.listen()
   }
 
-  /** Fetches up to `count` leased pieces; `spread`: others of the swarm have them as well at once. */
+  /**
+   * Fetches up to `count` leased pieces, and reports them with those leased that it had before.
+   * `spread`: others of the swarm have them as well at once.
+   */
   fetch(agent: Agent, count: number, spread: boolean): void {
-    const pieces = [...agent.leases]
-      .flatMap((run) => piecesOf(run))
-      .filter((piece) => !agent.got.has(piece))
-      .slice(0, count)
-    for (const piece of pieces) agent.got.add(piece)
+    const leased = [...agent.leases].flatMap((run) => piecesOf(run))
+    const missing = leased.filter((piece) => !agent.got.has(piece)).slice(0, count)
+    for (const piece of missing) agent.got.add(piece)
+    const pieces = leased.filter((piece) => agent.got.has(piece))
     const others = [...this.agents.values()].filter((other) => other !== agent)
     if (spread) for (const other of others) for (const piece of pieces) other.got.add(piece)
     this.fleet.report(agent.id, blob.digest, pieces, spread && others.length > 0 ? pieces : [])
