@@ -114,10 +114,11 @@ export class Libp2pPeerNetwork implements PeerNetwork, AsyncDisposable {
   /** Takes no more requests, lets uploads under way end for up to three seconds, and closes all streams. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#unsubscribe()
+    const drained = this.#uploads.drain(AbortSignal.timeout(DRAIN_MS))
     this.#stop.abort(new LayerswarmError('PEER_UNREACHABLE', { detail: 'this host is stopping', blame: 'local' }))
     await Promise.all([this.#deps.node.unhandle(OBSERVE_PROTOCOL), this.#deps.node.unhandle(GET_PROTOCOL), this.#following])
     for (const peer of [...this.#neighbours.keys()]) this.#close(peer)
-    await Promise.all([this.#uploads.drain({ signal: AbortSignal.timeout(DRAIN_MS) }), this.#observed.close()])
+    await Promise.all([drained, this.#observed.close()])
     await this.#readers[Symbol.asyncDispose]()
   }
 

@@ -5,7 +5,7 @@ import type { FramedStream } from '@layerswarm/core/p2p/framed-stream.ts'
 import { decodeMessage } from '@layerswarm/core/wire/frames.ts'
 import { type GetReply, type GetRequest, getRequest, MAX_QUEUED_REQUESTS } from '@layerswarm/core/wire/peer-protocol.ts'
 import type { Logger } from 'pino'
-import type { Abortable, UploadPolicy, UploadRequest } from '../ports.ts'
+import type { UploadPolicy, UploadRequest } from '../ports.ts'
 import type { ReaderPool } from './reader-pool.ts'
 import { ServedCounts } from './served-counts.ts'
 
@@ -32,6 +32,7 @@ interface Waiting {
 
 interface Active {
   readonly request: Waiting
+  readonly ended: PromiseWithResolvers<void>
   progressAt: number
   blocked: boolean
 }
@@ -58,7 +59,8 @@ export class Uploads {
   readonly #deps: UploadsDeps
   readonly #waiting: Waiting[] = []
   readonly #active = new Set<Active>()
-  readonly #busy = new Set<FramedStream>()
+  /** The upload whose bytes are being handed to each stream: answers on one stream follow one another. */
+  readonly #busy = new Map<FramedStream, Active>()
   /** Streams in the middle of a piece, and what is to be said on them after it. */
   readonly #midway = new Map<FramedStream, Refusal[]>()
   readonly #served = new ServedCounts()
@@ -89,10 +91,12 @@ export class Uploads {
   }
 
   /** Refuses what waits, and gives active uploads until `signal` to end; then all streams are closed. */
-  async drain({ signal }: Abortable): Promise<void> {
+  async drain(signal: AbortSignal): Promise<void> {
     this.#draining = true
     for (const { stream, id } of this.#dropWaiting(() => true)) this.#refuse(stream, { id, reason: 'gone' })
-    await Promise.all([...this.#busy].map(async (stream) => await stream.flushed({ ...(signal && { signal }) }).catch(() => undefined)))
+    const { promise: late, resolve } = Promise.withResolvers<void>()
+    signal.addEventListener('abort', () => resolve())
+    await Promise.race([Promise.all([...this.#active].map(({ ended }) => ended.promise)), late])
     await Promise.all([...this.#streams].map(async (stream) => await stream.close()))
     this.#closed.abort()
   }
@@ -114,25 +118,32 @@ export class Uploads {
   }
 
   #pump(): void {
-    while (this.#active.size < MAX_UPLOADS && this.#flowing() < UPLOADS) {
-      const request = this.#next()
-      if (request === undefined) return
-      const active: Active = { request, progressAt: this.#deps.clock.now(), blocked: false }
+    for (let request = this.#next(); request !== undefined; request = this.#next()) {
+      const active: Active = { request, ended: Promise.withResolvers(), progressAt: this.#deps.clock.now(), blocked: false }
       this.#active.add(active)
-      this.#busy.add(request.stream)
+      this.#busy.set(request.stream, active)
       void this.#run(active)
     }
   }
 
-  #flowing(): number {
-    let flowing = 0
-    for (const { blocked } of this.#active) if (!blocked) flowing++
-    return flowing
+  /**
+   * Takes the next request off the queue: one of a peer that nothing goes to, where there is a place. While nobody else
+   * waits, the next piece for a peer is read from disk as the one before it leaves; that takes no further place.
+   */
+  #next(): Waiting | undefined {
+    if (this.#active.size >= MAX_UPLOADS) return undefined
+    const going = new Map<FramedStream, number>()
+    const flowing = new Set<FramedStream>()
+    for (const { request, blocked } of this.#active) {
+      going.set(request.stream, (going.get(request.stream) ?? 0) + 1)
+      if (!blocked) flowing.add(request.stream)
+    }
+    const fresh = this.#waiting.filter(({ stream }) => !going.has(stream))
+    if (fresh.length > 0) return flowing.size < UPLOADS ? this.#choose(fresh) : undefined
+    return this.#choose(this.#waiting.filter(({ stream }) => !this.#busy.has(stream) && going.get(stream) === 1))
   }
 
-  /** Takes the next request off the queue, of those whose stream is free: answers on one stream follow one another. */
-  #next(): Waiting | undefined {
-    const eligible = this.#waiting.filter(({ stream }) => !this.#busy.has(stream))
+  #choose(eligible: readonly Waiting[]): Waiting | undefined {
     if (eligible.length === 0) return undefined
     const view = eligible.map(
       ({ stream, blob, piece, held }): UploadRequest => ({ peer: stream.peer, blob, piece, held, served: this.#served.of(blob, piece) })
@@ -157,7 +168,8 @@ export class Uploads {
       this.#deps.log.debug({ peer: stream.peer, error: describeError(error) }, 'upload ended')
     } finally {
       this.#active.delete(active)
-      this.#busy.delete(stream)
+      active.ended.resolve()
+      this.#free(active)
       this.#pump()
     }
   }
@@ -186,7 +198,15 @@ export class Uploads {
       this.#midway.delete(stream)
       for (const refusal of refusals) this.#refuse(stream, refusal)
     }
+    // All of it is handed over, and it counts as an upload until it has left.
+    this.#free(active)
+    this.#pump()
     await stream.flushed({ onProgress })
+  }
+
+  #free(active: Active): void {
+    const { stream } = active.request
+    if (this.#busy.get(stream) === active) this.#busy.delete(stream)
   }
 
   #refuse(stream: FramedStream, refusal: Refusal): void {
