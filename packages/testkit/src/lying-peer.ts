@@ -2,6 +2,7 @@ import { EventEmitter } from 'node:events'
 import { type Claim, signClaim } from '@layerswarm/core/claims.ts'
 import type { HostPort } from '@layerswarm/core/config/addresses.ts'
 import type { Digest } from '@layerswarm/core/digest.ts'
+import { createLogger } from '@layerswarm/core/log.ts'
 import type { FramedStream } from '@layerswarm/core/p2p/framed-stream.ts'
 import { type Identity, newIdentity } from '@layerswarm/core/p2p/identity.ts'
 import { createNode, type P2pNode } from '@layerswarm/core/p2p/node.ts'
@@ -18,7 +19,6 @@ import {
   type ObserveRequest,
   observeRequest
 } from '@layerswarm/core/wire/peer-protocol.ts'
-import { pino } from 'pino'
 import type { FixtureBlob } from './blob-fixtures.ts'
 
 /** What a {@link LyingPeer} does wrong. */
@@ -79,7 +79,7 @@ export class LyingPeer implements AsyncDisposable {
   static async start(options: LyingPeerOptions): Promise<LyingPeer> {
     const { listen = { host: '127.0.0.1', port: 0 }, clusterKey } = options
     const identity = await newIdentity()
-    const log = pino({ level: 'silent' })
+    const log = createLogger({ level: 'silent' })
     const node = await createNode({ identity, version: '0.0.0-liar', listen, ...(clusterKey && { clusterKey }) }, { log })
     const peer = new LyingPeer(node, identity, options)
     await node.handle(OBSERVE_PROTOCOL, { maxMessage: MAX_OBSERVE_MESSAGE }, (stream) => {

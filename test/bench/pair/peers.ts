@@ -5,18 +5,18 @@ import { Libp2pPeerNetwork } from '@layerswarm/agent/peers/network.ts'
 import type { BlobReader, BlobStore } from '@layerswarm/agent/ports.ts'
 import { systemClock } from '@layerswarm/core/clock.ts'
 import type { Digest } from '@layerswarm/core/digest.ts'
+import { createLogger } from '@layerswarm/core/log.ts'
 import { newIdentity } from '@layerswarm/core/p2p/identity.ts'
 import { createNode } from '@layerswarm/core/p2p/node.ts'
 import type { PieceLayout } from '@layerswarm/core/piece-layout.ts'
 import { pieceLength, pieceStart } from '@layerswarm/core/piece-layout.ts'
 import { PieceSet } from '@layerswarm/core/piece-set.ts'
-import { pino } from 'pino'
 import type { Receiver, Sender } from './subject.ts'
 
 const BLOB = `sha256:${'0'.repeat(64)}` as Digest
 /** Requests in flight, as the scheduler has them with one neighbour. */
 const IN_FLIGHT = 14
-const log = pino({ level: 'silent' })
+const log = createLogger({ level: 'silent' })
 
 async function network(store: Pick<BlobStore, 'open' | 'changes'>) {
   const node = await createNode({ identity: await newIdentity(), version: 'bench', listen: { host: '127.0.0.1', port: 0 } }, { log })

@@ -2,7 +2,7 @@ import { hash } from 'node:crypto'
 import { type FileHandle, open } from 'node:fs/promises'
 
 /** What the yardsticks verify and write at once: the largest piece there is. */
-export const PIECE_BYTES = 4 * 1024 * 1024
+const PIECE_BYTES = 4 * 1024 * 1024
 
 /** Verifies pieces of a byte stream against known hashes and writes them to a file: the same work for every subject. */
 export class Sink {

@@ -7,7 +7,7 @@ import { pino } from 'pino'
 import { Libp2pPeerNetwork, type PeerNetworkDeps } from '../../src/peers/network.ts'
 import type { Availability, PeerEvent, PieceSource } from '../../src/ports.ts'
 
-export const quiet = pino({ level: process.env.LOG_LEVEL ?? 'silent' })
+const quiet = pino({ level: process.env.LOG_LEVEL ?? 'silent' })
 
 export interface Host extends AsyncDisposable {
   readonly node: P2pNode

@@ -3,7 +3,7 @@ import type { FramedStream } from '../../src/p2p/framed-stream.ts'
 import { newIdentity } from '../../src/p2p/identity.ts'
 import { createNode, type NodeOptions, type P2pNode } from '../../src/p2p/node.ts'
 
-export const quiet = pino({ level: 'silent' })
+const quiet = pino({ level: 'silent' })
 
 /** A node of its own identity that listens on loopback. */
 export async function loopbackNode(options: Partial<NodeOptions> = {}): Promise<P2pNode> {
