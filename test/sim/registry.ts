@@ -12,6 +12,8 @@ interface Stream {
   readonly onPiece: (piece: number) => void
   readonly onEnd: () => void
   next: number
+  /** When its connection takes the next piece. */
+  readyAt: number
   underway: number
   stopped: boolean
 }
@@ -26,18 +28,21 @@ export class SimRegistry {
   /** Bytes sent, those of transfers that were stopped included. */
   sent = 0
   readonly ranged: boolean
+  /** Bytes a millisecond of one connection. */
+  readonly #perConnection: number
 
-  constructor(queue: EventQueue, options: { rate: number; firstByte: number; ranged: boolean }) {
+  constructor(queue: EventQueue, options: { rate: number; firstByte: number; ranged: boolean; perConnection: number }) {
     this.#queue = queue
     this.#uplink = new Link(options.rate)
     this.#firstByte = options.firstByte
     this.ranged = options.ranged
+    this.#perConnection = options.perConnection / 1000
   }
 
   /** @returns how to stop it */
   fetch(layout: PieceLayout, run: PieceRun, downlink: Link, onPiece: (piece: number) => void, onEnd: () => void): () => void {
     const whole = this.ranged ? run : { first: 0, count: layout.pieces }
-    const stream: Stream = { layout, run: whole, downlink, onPiece, onEnd, next: whole.first, underway: 0, stopped: false }
+    const stream: Stream = { layout, run: whole, downlink, onPiece, onEnd, next: whole.first, readyAt: 0, underway: 0, stopped: false }
     this.#queue.after(this.#firstByte, () => {
       if (stream.stopped) return
       this.#streams.add(stream)
@@ -52,7 +57,7 @@ export class SimRegistry {
   #send(): void {
     if (this.#busy) return
     for (const stream of this.#streams) {
-      if (stream.underway >= WINDOW) continue
+      if (stream.underway >= WINDOW || stream.readyAt > this.#queue.now) continue
       // Round robin: who was served goes to the end.
       this.#streams.delete(stream)
       const piece = stream.next++
@@ -67,6 +72,10 @@ export class SimRegistry {
     stream.underway++
     const bytes = pieceLength(stream.layout, piece)
     this.sent += bytes
+    if (Number.isFinite(this.#perConnection)) {
+      stream.readyAt = Math.max(stream.readyAt, this.#queue.now) + bytes / this.#perConnection
+      this.#queue.at(stream.readyAt, () => this.#send())
+    }
     const through = this.#uplink.pass(this.#queue.now, bytes)
     this.#queue.at(through, () => {
       this.#busy = false

@@ -33,6 +33,13 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
   'no Range, 12': { ...gib, hosts: 12, ranged: false },
   'no Range, 50': { ...gib, hosts: 50, ranged: false },
   'lone host': { ...gib, hosts: 1 },
+  'lone host, a quarter of the link per connection': { ...gib, hosts: 1, perConnection: 0.25 },
+  '256 MiB alone, a quarter per connection, 80 Mbit/s': {
+    layers: [256 * 1024 ** 2],
+    hosts: 1,
+    rate: 10_000_000,
+    perConnection: 0.25
+  },
   'two hosts': { ...gib, hosts: 2 },
   'five hosts': { ...gib, hosts: 5 },
   '100 MiB, 12': { layers: [100 * 1024 ** 2], hosts: 12 },

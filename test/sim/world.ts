@@ -19,6 +19,8 @@ export interface Scenario {
   /** The registry's uplink over a host's link. */
   readonly registry?: number
   readonly ranged?: boolean
+  /** What the registry gives one connection, over a host's link. */
+  readonly perConnection?: number
   /** Share of hosts whose link has a tenth of the rate. */
   readonly slow?: number
   readonly slowKnown?: boolean
@@ -72,7 +74,8 @@ export class World {
     this.registry = new SimRegistry(this.queue, {
       rate: rate * (scenario.registry ?? 1),
       firstByte: 30,
-      ranged: scenario.ranged ?? true
+      ranged: scenario.ranged ?? true,
+      perConnection: rate * (scenario.perConnection ?? Number.POSITIVE_INFINITY)
     })
     this.statesRates = scenario.slowKnown ?? false
     const wants = scenario.layers.map((size, i) => ({ digest: `sha256:${String(i).padStart(64, '0')}` as Digest, layout: layoutOf(size) }))

@@ -1,10 +1,11 @@
 /** The scheduler's registry half: leases in hand become ranged requests, and what came of them is reported. */
 import type { Lease } from '@layerswarm/core/claims.ts'
 import { type PieceRun, piecesOfRun, RUN_PIECES, runOf } from '@layerswarm/core/piece-layout.ts'
+import { backOff, noteThroughput, restartWindow } from './parallel.ts'
 import { type BlobState, leaseOf, removeCopy, type SwarmCommand, type SwarmState, setAssigned, smooth } from './state.ts'
 
-/** Ranged requests to the registry per blob: the next opens while others stream, so that its first byte costs no gap. */
-const MAX_FETCHES = 4
+/** Ranged requests to the registry per blob beyond those that stream: the next opens early, so that its first byte costs no gap. */
+const MAX_FETCHES_AHEAD = 3
 /** Requests opened before anything is known of the registry's pace. */
 const FIRST_FETCHES = 2
 /** The next request opens when what is under way will last no longer than this many first-byte times. */
@@ -58,12 +59,15 @@ function nextSpan(blob: BlobState, from: number): PieceRun | undefined {
   while (first >= 0 && underway(blob, first)) first = blob.assigned.firstCommon([], first + 1)
   if (first < 0) return undefined
   if (blob.noRange) return { first: 0, count: blob.layout.pieces }
+  // Several connections share what is assigned; a request is never less than a run, so that it lasts.
+  const share = Math.ceil(blob.assigned.count / (2 * blob.parallel.streams))
+  const most = blob.parallel.streams === 1 ? MAX_SPAN_RUNS * RUN_PIECES : Math.max(RUN_PIECES, share)
   let count = 1
-  while (count < MAX_SPAN_RUNS * RUN_PIECES && blob.assigned.has(first + count) && !underway(blob, first + count)) count++
+  while (count < most && blob.assigned.has(first + count) && !underway(blob, first + count)) count++
   return { first, count }
 }
 
-/** How long the transfers under way will keep the registry's stream busy, ms. */
+/** How long the transfers under way will keep the registry's streams busy, ms. */
 function workUnderWay(blob: BlobState): number {
   let pieces = 0
   for (const fetch of blob.fetches) pieces += fetch.run.first + fetch.run.count - fetch.next
@@ -71,9 +75,12 @@ function workUnderWay(blob: BlobState): number {
 }
 
 function needsFetch(blob: BlobState): boolean {
-  if (blob.noRange) return blob.fetches.length === 0
-  if (blob.pieceMs === 0) return blob.fetches.length < FIRST_FETCHES
-  return blob.fetches.length < MAX_FETCHES && workUnderWay(blob) < FIRST_BYTES_AHEAD * blob.firstByteMs + blob.pieceMs
+  const { fetches, parallel } = blob
+  if (blob.noRange) return fetches.length === 0
+  if (blob.pieceMs === 0) return fetches.length < FIRST_FETCHES
+  if (fetches.length < parallel.streams) return true
+  if (fetches.length >= parallel.streams + MAX_FETCHES_AHEAD) return false
+  return workUnderWay(blob) < FIRST_BYTES_AHEAD * blob.firstByteMs + parallel.streams * blob.pieceMs
 }
 
 /** Starts registry transfers for what is assigned. */
@@ -84,6 +91,7 @@ export function startFetches(state: SwarmState, blob: BlobState, now: number): S
     const waiting = Math.min(...blob.readers.keys())
     const run = (Number.isFinite(waiting) ? nextSpan(blob, waiting) : undefined) ?? nextSpan(blob, 0)
     if (run === undefined) break
+    if (blob.fetches.length === 0) restartWindow(blob, now)
     const fetch = { id: state.nextFetch++, run, next: run.first, since: now }
     blob.fetches.push(fetch)
     commands.push({ type: 'fetch', blob: blob.digest, fetch: fetch.id, run })
@@ -95,6 +103,7 @@ export function startFetches(state: SwarmState, blob: BlobState, now: number): S
 export function noteRegistryPiece(blob: BlobState, piece: number, bytes: number, now: number): void {
   blob.report.bytes += bytes
   blob.registryFailures = 0
+  noteThroughput(blob, bytes, now)
   const fetch = blob.fetches.find((candidate) => piece >= candidate.next && piece < candidate.run.first + candidate.run.count)
   if (fetch === undefined) return
   const first = fetch.next === fetch.run.first
@@ -140,6 +149,7 @@ export function report(blob: BlobState, now: number): SwarmCommand[] {
 /** The registry failed this host: leases go back, so that another host may try. */
 export function registryFailed(state: SwarmState, blob: BlobState, reason: 'refused' | 'busy' | 'failed', now: number): SwarmCommand[] {
   blob.registryFailures++
+  backOff(blob, now)
   blob.registryRetryAt = now + Math.min(RETRY_MOST_MS, RETRY_FIRST_MS * 2 ** (blob.registryFailures - 1))
   if (reason === 'refused') blob.registryRefused = true
   const runs = [...blob.leases.keys()].filter((run) => {

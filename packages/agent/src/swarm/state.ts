@@ -11,6 +11,7 @@ import { type PieceLayout, type PieceRun, runOf } from '@layerswarm/core/piece-l
 import { PieceSet } from '@layerswarm/core/piece-set.ts'
 import type { PeerAddress, PieceMap } from '@layerswarm/core/wire/directory-protocol.ts'
 import type { DirectoryNote } from '../ports.ts'
+import { createParallel, type Parallel } from './parallel.ts'
 
 /** One piece asked of one neighbour. */
 export interface Request {
@@ -85,6 +86,7 @@ export interface BlobState {
   firstByteMs: number
   pieceMs: number
   registryArrivedAt: number
+  readonly parallel: Parallel
   registryFailures: number
   registryRetryAt: number
   /** The registry's answer to this host is final: no access, or no such content. */
@@ -205,6 +207,7 @@ export function createBlob(state: SwarmState, digest: Digest, layout: PieceLayou
     firstByteMs: 0,
     pieceMs: 0,
     registryArrivedAt: now,
+    parallel: createParallel(now),
     registryFailures: 0,
     registryRetryAt: 0,
     registryRefused: false,
