@@ -6,11 +6,11 @@ import { TrackerDirectory, type TrackerDirectoryOptions } from '@layerswarm/agen
 import { TrackerPins } from '@layerswarm/agent/directory/tracker-pins.ts'
 import type { DirectoryNote } from '@layerswarm/agent/ports.ts'
 import { systemClock } from '@layerswarm/core/clock.ts'
+import { createLogger, type Logger } from '@layerswarm/core/log.ts'
 import { newIdentity } from '@layerswarm/core/p2p/identity.ts'
 import { createNode, type P2pNode } from '@layerswarm/core/p2p/node.ts'
 import type { Holding } from '@layerswarm/core/wire/directory-protocol.ts'
 import { type RunningTracker, startTracker } from '@layerswarm/tracker/tracker.ts'
-import { type Logger, pino } from 'pino'
 
 const LOOPBACK = { host: '127.0.0.1', port: 0 }
 
@@ -35,7 +35,7 @@ export interface MemberOptions {
 export class TestFleet implements AsyncDisposable {
   readonly #parts = new AsyncDisposableStack()
   readonly #dir: string
-  readonly #log = pino({ level: 'silent' })
+  readonly #log = createLogger({ level: 'silent' })
   #members = 0
   tracker: RunningTracker
 
@@ -109,6 +109,6 @@ export async function eventOf<T extends EventType>(
 async function trackerAt(dataDir: string, port: number): Promise<RunningTracker> {
   return await startTracker(
     { p2pListen: { host: '127.0.0.1', port }, httpListen: LOOPBACK, dataDir, clusterKey: undefined },
-    { log: pino({ level: 'silent' }) }
+    { log: createLogger({ level: 'silent' }) }
   )
 }

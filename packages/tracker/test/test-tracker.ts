@@ -1,6 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { createLogger } from '@layerswarm/core/log.ts'
 import type { FramedStream } from '@layerswarm/core/p2p/framed-stream.ts'
 import { newIdentity } from '@layerswarm/core/p2p/identity.ts'
 import { createNode, type P2pNode } from '@layerswarm/core/p2p/node.ts'
@@ -12,10 +13,9 @@ import {
   trackerMessage
 } from '@layerswarm/core/wire/directory-protocol.ts'
 import { decodeMessage } from '@layerswarm/core/wire/frames.ts'
-import { pino } from 'pino'
 import { type RunningTracker, startTracker } from '../src/tracker.ts'
 
-const silent = pino({ level: 'silent' })
+const silent = createLogger({ level: 'silent' })
 const LOOPBACK = { host: '127.0.0.1', port: 0 }
 
 /** A real tracker, and agents that speak the bare protocol to it. */

@@ -3,10 +3,10 @@ import { mkdtemp, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { pino } from 'pino'
+import { createLogger } from '@layerswarm/core/log.ts'
 import { LeaseMarker } from '../../src/state/lease-marker.ts'
 
-const log = pino({ level: 'silent' })
+const log = createLogger({ level: 'silent' })
 
 test('the mark is there while leases are out, and goes once the fleet is idle for long', async () => {
   const dir = await mkdtemp(join(tmpdir(), 'layerswarm-marker-'))
