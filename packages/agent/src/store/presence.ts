@@ -66,10 +66,10 @@ export class Presence {
     this.#wake()
   }
 
-  /** Makes everyone who waits, now or later, throw `error`, until {@link recover}. */
+  /** Makes everyone who waits, now or later, throw `error`, until {@link recover}. The first reason is the one that tells. */
   fail(error: unknown): void {
     if (this.#complete) return
-    this.#failure = { error }
+    this.#failure ??= { error }
     this.#wake()
   }
 

@@ -6,11 +6,13 @@ import { PieceSet } from '@layerswarm/core/piece-set.ts'
 /** Different claims kept for one piece: one honest, and a few that liars may add before they are found out. */
 const MAX_CLAIMS_PER_PIECE = 4
 
-interface ClaimTrust {
+export interface ClaimTrust {
   /** Trackers whose leases count. */
   readonly trusted: ReadonlySet<string>
   /** While there is a tracker, a claim needs a lease. */
   readonly connected: boolean
+  /** The blob once did not match its digest: from then on no single host's word counts for it. */
+  readonly disputed?: boolean
 }
 
 /** What is known of the SHA-256 of a blob's pieces: a map, or signed claims while there is none. */
@@ -46,6 +48,7 @@ export class ClaimBook {
   setMap(hashes: Uint8Array, proven: boolean): boolean {
     if (hashes.byteLength !== this.#layout.pieces * PIECE_HASH_BYTES) return false
     if (this.#map !== undefined && (this.#map.proven || !proven)) return false
+    if (!proven && this.#trust.disputed === true) return false
     this.#map = { hashes, proven }
     return true
   }
@@ -81,7 +84,7 @@ export class ClaimBook {
 
   async #holds(claim: Claim): Promise<boolean> {
     const { first, count } = claimedPieces(claim)
-    if (first + count > this.#layout.pieces) return false
+    if (this.#trust.disputed === true || first + count > this.#layout.pieces) return false
     if (claim.lease === undefined ? this.#trust.connected : !this.#trust.trusted.has(claim.lease.by)) return false
     return await verifyClaim(claim)
   }
@@ -98,11 +101,5 @@ export class ClaimBook {
   /** The pieces that claims speak of. */
   claimed(): PieceSet {
     return PieceSet.of(this.#layout.pieces, this.#byPiece.keys())
-  }
-
-  /** Forgets all claims, for a blob whose whole digest they did not fit. */
-  forgetClaims(): void {
-    this.#claims.length = 0
-    this.#byPiece.clear()
   }
 }

@@ -1,5 +1,5 @@
-import { isLayerswarmError } from '@layerswarm/core/errors.ts'
-import { pieceAt } from '@layerswarm/core/piece-layout.ts'
+import { isLayerswarmError, LayerswarmError } from '@layerswarm/core/errors.ts'
+import { pieceAt, pieceStart } from '@layerswarm/core/piece-layout.ts'
 import type { Abortable, BlobReader, ByteRange, OpenContent, SourceCounts } from '../ports.ts'
 import type { Transfer } from './transfer.ts'
 
@@ -60,8 +60,38 @@ export class TransferContent implements OpenContent {
     } catch (error) {
       if (!isLayerswarmError(error, 'STORE_FULL', 'STORE_FAILED') || options.signal?.aborted === true) throw error
       this.#passing = this.#parts.passThrough()
-      yield* this.#passing.read({ start: progress.offset, end: range.end }, options)
+      yield* this.#continue(this.#passing, range, progress.offset, options)
     }
+  }
+
+  /**
+   * Goes on from `given`, once what was given out before is found to be what the registry sends: it was read from a
+   * store in which it never got proven.
+   */
+  async *#continue(passing: OpenContent, range: ByteRange, given: number, options: Abortable): AsyncIterable<Uint8Array> {
+    let at = range.start
+    for await (const chunk of passing.read(range, options)) {
+      const known = Math.min(chunk.byteLength, Math.max(0, given - at))
+      if (known > 0 && !(await this.#stored(at, chunk.subarray(0, known)))) {
+        throw new LayerswarmError('DIGEST_MISMATCH', { detail: this.#parts.reader.digest })
+      }
+      at += chunk.byteLength
+      if (known < chunk.byteLength) yield chunk.subarray(known)
+    }
+  }
+
+  /** Whether the store has `bytes` at `start`. */
+  async #stored(start: number, bytes: Uint8Array): Promise<boolean> {
+    const { reader } = this.#parts
+    for (let offset = 0; offset < bytes.byteLength; ) {
+      const number = pieceAt(reader.layout, start + offset)
+      const piece = await reader.piece(number)
+      const part = piece?.subarray(start + offset - pieceStart(reader.layout, number))
+      const length = Math.min(part?.byteLength ?? 0, bytes.byteLength - offset)
+      if (part === undefined || Buffer.compare(part.subarray(0, length), bytes.subarray(offset, offset + length)) !== 0) return false
+      offset += length
+    }
+    return true
   }
 
   async *#fromStore(range: ByteRange, options: Abortable, progress: { offset: number }): AsyncIterable<Uint8Array> {

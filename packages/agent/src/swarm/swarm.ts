@@ -13,6 +13,10 @@ import { Transfer } from './transfer.ts'
 
 /** How often the scheduler looks at the clock while something is being fetched, ms. */
 const TICK_MS = 50
+/** Blobs remembered for having been vouched for falsely; more would be an attack on its own. */
+const MAX_DISPUTED = 1024
+/** For a disputed blob: nobody's word counts, only a map that several hosts have proven. */
+const NO_TRUST = { trusted: new Set<string>(), connected: true, disputed: true }
 
 export interface SwarmDeps {
   readonly store: Pick<BlobStore, 'begin' | 'open'>
@@ -44,6 +48,7 @@ export class Swarm implements AsyncDisposable {
   readonly #running = new Map<Digest, Running>()
   readonly #starting = new Map<Digest, Promise<Transfer>>()
   readonly #closing = new Map<Digest, Promise<void>>()
+  readonly #disputed = new Set<Digest>()
   readonly #stop = new AbortController()
   readonly #queue: SwarmEvent[] = []
   #stepping = false
@@ -91,7 +96,7 @@ export class Swarm implements AsyncDisposable {
       peerSource: (peer, wantMap) => this.#deps.peers.source(peer, ref.digest, layout, { wantMap }),
       registrySource: () => this.#deps.registrySource(ref, layout),
       claim: (piece, hash) => this.#claim(ref.digest, piece, hash),
-      trust: this.#deps.directory,
+      trust: this.#disputed.has(ref.digest) ? NO_TRUST : this.#deps.directory,
       onPieceFailure: this.#deps.metrics.pieceFailure,
       onBytes: this.#deps.metrics.received,
       abandon: (error) => void this.abandon(ref.digest, error)
@@ -189,7 +194,7 @@ export class Swarm implements AsyncDisposable {
         void this.#commit(command.blob)
         return
       case 'retire':
-        void this.#close(command.blob)
+        void this.#retire(command.blob)
         return
       case 'giveUp': {
         const cause = this.running(command.blob)?.registryError
@@ -218,10 +223,20 @@ export class Swarm implements AsyncDisposable {
       return
     }
     this.#deps.metrics.committed((this.#deps.clock.now() - running.startedAt) / 1000)
-    running.done.resolve()
-    const map = await transfer.partial.map()
-    const { size, pieces } = transfer.partial.layout
-    if (map !== undefined && pieces > 1) this.#deps.directory.tell({ t: 'done', blob: digest, size, root: mapRoot(digest, map) })
+    try {
+      const map = await transfer.partial.map()
+      const { size, pieces } = transfer.partial.layout
+      if (map !== undefined && pieces > 1) this.#deps.directory.tell({ t: 'done', blob: digest, size, root: mapRoot(digest, map) })
+    } finally {
+      running.done.resolve()
+    }
+  }
+
+  /** Ends what is finished; a commit may still be at work on the bytes. */
+  async #retire(digest: Digest): Promise<void> {
+    const running = this.#running.get(digest)
+    await running?.done.promise.catch(() => undefined)
+    if (running !== undefined && this.#running.get(digest) === running) await this.#close(digest)
   }
 
   /**
@@ -233,8 +248,14 @@ export class Swarm implements AsyncDisposable {
     const authors = [...transfer.book.authors].filter((author) => author !== this.#deps.peers.id)
     this.#deps.log.error({ digest: transfer.digest, authors }, 'the blob does not match its digest; the claims of these hosts are in doubt')
     this.#deps.metrics.pieceFailure('digest')
+    if (this.#disputed.size >= MAX_DISPUTED) this.#disputed.clear()
+    this.#disputed.add(transfer.digest)
     const pieces = [...transfer.partial.have()].filter((piece) => !transfer.fromRegistry.has(piece))
-    await transfer.partial.discard(pieces.length === 0 ? undefined : pieces)
+    try {
+      await transfer.partial.discard(pieces.length === 0 ? undefined : pieces)
+    } catch (failure) {
+      this.#deps.log.debug({ digest: transfer.digest, error: describeError(failure) }, 'the pieces in doubt could not be discarded')
+    }
     await this.abandon(transfer.digest, error)
   }
 
@@ -263,30 +284,41 @@ export class Swarm implements AsyncDisposable {
   }
 
   async #followDirectory(): Promise<void> {
-    for await (const event of this.#deps.directory.events({ signal: this.#stop.signal })) await this.#onDirectory(event)
+    for await (const event of this.#deps.directory.events({ signal: this.#stop.signal })) this.#onDirectory(event)
   }
 
-  async #onDirectory(event: DirectoryEvent): Promise<void> {
+  #onDirectory(event: DirectoryEvent): void {
     switch (event.type) {
       case 'up':
       case 'down':
-        return this.dispatch({ type: 'tracker', up: event.type === 'up' })
+        this.dispatch({ type: 'tracker', up: event.type === 'up' })
+        break
       case 'leases': {
         const grant = event.grant.map(({ run }) => run)
         this.#deps.log.debug({ digest: event.blob, grant, revoke: event.revoke }, 'leases')
-        return this.dispatch(event)
+        this.dispatch(event)
+        break
       }
       case 'peers':
-        return this.dispatch(event)
+        this.dispatch(event)
+        break
       case 'map':
-        return this.running(event.blob)?.setMap(event.map.hashes, event.map.proven)
-      case 'wantMap': {
-        await using reader = await this.#deps.store.open(event.blob)
-        const hashes = await reader?.map()
-        if (reader !== undefined && hashes !== undefined) {
-          this.#deps.directory.tell({ t: 'map', blob: event.blob, size: reader.layout.size, hashes })
-        }
+        this.running(event.blob)?.setMap(event.map.hashes, event.map.proven)
+        break
+      case 'wantMap':
+        void this.#sendMap(event.blob)
+    }
+  }
+
+  async #sendMap(blob: Digest): Promise<void> {
+    try {
+      await using reader = await this.#deps.store.open(blob)
+      const hashes = await reader?.map()
+      if (reader !== undefined && hashes !== undefined) {
+        this.#deps.directory.tell({ t: 'map', blob, size: reader.layout.size, hashes })
       }
+    } catch (error) {
+      this.#deps.log.debug({ digest: blob, error: describeError(error) }, 'the piece map could not be read')
     }
   }
 

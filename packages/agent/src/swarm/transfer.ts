@@ -5,7 +5,7 @@ import { type PieceRun, pieceLength } from '@layerswarm/core/piece-layout.ts'
 import type { PieceSet } from '@layerswarm/core/piece-set.ts'
 import type { Logger } from 'pino'
 import type { ContentRef, FetchedPiece, PartialBlob, PieceSource, SourceCounts } from '../ports.ts'
-import { ClaimBook } from './claim-book.ts'
+import { ClaimBook, type ClaimTrust } from './claim-book.ts'
 import type { FailReason, SwarmEvent } from './state.ts'
 
 export interface TransferDeps {
@@ -16,7 +16,7 @@ export interface TransferDeps {
   readonly registrySource: () => PieceSource
   /** This host's claim on a piece it fetched under a lease; undefined where it has none to give. */
   readonly claim: (piece: number, hash: Uint8Array) => Promise<Claim | undefined>
-  readonly trust: { readonly trusted: ReadonlySet<string>; readonly connected: boolean }
+  readonly trust: ClaimTrust
   readonly onPieceFailure: (reason: 'mismatch' | 'unreachable' | 'gone') => void
   readonly onBytes: (source: 'peer' | 'registry', bytes: number) => void
   /** Nothing more can be stored: the fetch is over. */
