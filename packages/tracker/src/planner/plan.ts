@@ -9,7 +9,7 @@ import { startCampaign, toWire } from './campaign.ts'
 import { importsFor, offerPlace, placeOf } from './gateways.ts'
 import { addressFor, drawPeers, introduce } from './handout.ts'
 import { grantFirst, noteRate, refillPlanned, tryHold } from './leases.ts'
-import { DEGREE_CAP, LATE_SHARE, PEERS_PER_PLAN } from './limits.ts'
+import { DEGREE_CAP, FIRST_PLAN_RUNS, LATE_SHARE, PEERS_PER_PLAN } from './limits.ts'
 import { askForMap, sendMap } from './map-hunt.ts'
 import { type Outbox, send, type UnsignedBlob } from './messages.ts'
 
@@ -85,6 +85,7 @@ function lease(state: FleetState, host: Host, wanted: readonly Blob[], now: numb
   if (now < state.quietUntil) return
   const holders: Holder[] = []
   for (const { campaign } of wanted) {
+    if (host.outstanding >= FIRST_PLAN_RUNS) break
     const holder = campaign === undefined ? undefined : tryHold(campaign, host, now)
     if (holder === undefined) continue
     grantFirst(state, holder, now)

@@ -4,8 +4,9 @@ import type { AgentMessage } from '@layerswarm/core/wire/directory-protocol.ts'
 import { memberCount } from '../state/facts.ts'
 import type { Campaign, FleetState, Holder, Host, LeasedRun, Meter } from '../state/model.ts'
 import { allPieces, dropLease, holderOf, markFetched, runBytes } from './campaign.ts'
-import { dismiss, giveUp, handOut, isEligible, medianHolderRate, refillAndTell } from './leases.ts'
+import { dismiss, giveUp, handOut, isEligible, medianHolderRate, refillAndTell, tryHold } from './leases.ts'
 import {
+  FIRST_PLAN_RUNS,
   LATE_FACTOR,
   LATE_MAX_MS,
   LATE_MIN_MS,
@@ -45,6 +46,18 @@ export function takeReport(state: FleetState, host: Host, report: Report, now: n
   const holder = campaign.holders.get(host)
   if (holder !== undefined) refillAndTell(state, holder, now, out)
   else if (host.wants.has(campaign.blob) && isEligible(campaign, host, now) && report.got.length > 0) campaign.candidates.add(host)
+  startMore(state, host, now, out)
+}
+
+/** Layers whose run 0 nobody has yet: the host gets them as it works off those of its plan, in the image's order. */
+function startMore(state: FleetState, host: Host, now: number, out: Outbox): void {
+  if (host.outstanding >= FIRST_PLAN_RUNS) return
+  for (const { campaign } of host.wants) {
+    if (campaign === undefined || campaign.next > 0 || !campaign.candidates.has(host)) continue
+    const holder = tryHold(campaign, host, now)
+    if (holder !== undefined) refillAndTell(state, holder, now, out)
+    if (host.outstanding >= FIRST_PLAN_RUNS) return
+  }
 }
 
 function bitOf(piece: number): number {

@@ -15,16 +15,32 @@ test('the first eight askers get two runs each, in order, and the ninth none', (
   assert.deepEqual(leased[8], [])
 })
 
-test('run 0 of every layer goes out before a second run of any', () => {
+test('run 0 of every layer goes out before a second run of any, and many layers are shared by the first askers', () => {
   const fleet = new TestFleet()
-  fleet.join('a')
   const layers = Array.from({ length: 12 }, (_, i) => blobOfRuns(4, `layer ${i}`))
-  const runs = fleet.plan('a', layers).blobs.map(({ leases }) => leases.map(({ run }) => run))
-  assert.ok(runs.every((one) => one[0] === 0))
-  assert.ok(runs.flat().length < 24, 'the second runs of so many layers are left to others')
-  fleet.join('b')
-  const others = fleet.plan('b', layers).blobs.flatMap(({ leases }) => leases.map(({ run }) => run))
-  assert.ok(others.length > 0 && !others.includes(0))
+  const runs = (host: string) => {
+    fleet.join(host)
+    return fleet.plan(host, layers).blobs.map(({ leases }) => leases.map(({ run }) => run))
+  }
+  assert.deepEqual(
+    runs('a'),
+    layers.map((_, i) => (i < 8 ? [0] : []))
+  )
+  const second = runs('b')
+  assert.ok(second.slice(8).every(([run]) => run === 0))
+  assert.ok(!second.slice(0, 8).flat().includes(0))
+})
+
+test('alone with many layers, a host gets the next one as it works off the first', () => {
+  const fleet = new TestFleet()
+  const layers = Array.from({ length: 12 }, (_, i) => blobOfRuns(1, `layer ${i}`))
+  fleet.join('a')
+  fleet.plan('a', layers)
+  const digests = () => fleet.of('a', 'leases').map(({ blob: digest }) => layers.findIndex((layer) => layer.digest === digest))
+  for (const { digest } of layers.slice(0, 2)) fleet.report('a', digest, piecesOf(0))
+  assert.deepEqual(digests(), [8, 9])
+  fleet.run(100)
+  assert.deepEqual(digests(), [8, 9, 10, 11])
 })
 
 test('a holder gets as many runs as it fetches in 250 ms, within bounds', () => {
