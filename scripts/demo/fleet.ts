@@ -114,7 +114,7 @@ export class Fleet implements AsyncDisposable {
       child
         .log()
         .split('\n')
-        .filter((line) => /"level":"(?:warn|error|fatal)"|Error/.test(line))
+        .filter((line) => /"level":"(?:warn|error|fatal)"|"reason":|Error/.test(line))
         .slice(-3)
     )
     return lines.join('\n')
