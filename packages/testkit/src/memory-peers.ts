@@ -83,7 +83,7 @@ export class MemoryPeer {
       if (this.error !== undefined) throw this.error
       const held = this.#held.get(digest)
       if (held?.pieces.has(piece) !== true) throw new LayerswarmError('PEER_GONE')
-      yield { piece, bytes: this.sends(piece, held.blob.piece(piece).slice()) }
+      yield { piece, bytes: this.sends(piece, Uint8Array.from(held.blob.piece(piece))) }
     }
   }
 }

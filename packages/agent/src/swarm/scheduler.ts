@@ -270,6 +270,7 @@ function requestFailed(state: SwarmState, blob: BlobState, event: BlobEvent & { 
   removeRequest(state, blob, event.peer, event.piece)
   if (event.reason === 'gone') removeHolder(state, blob, event.peer)
   else if (event.reason === 'lie') {
+    if (state.banned.has(event.peer)) return []
     state.banned.add(event.peer)
     return [{ type: 'ban', peer: event.peer }, ...neighbourDown(state, event.peer)]
   } else if (event.reason === 'unreachable') {
