@@ -105,7 +105,7 @@ export async function startAgent(config: AgentConfig, { log, clock = systemClock
     new Admin({
       images,
       store,
-      metrics: metricsRegistry,
+      metrics: scraped(local),
       readiness: () => ({ mirror: mirror.address !== undefined, store: true, tracker: { connected: directory.connected } }),
       status: () => agentStatus({ id: node.id, name: config.name, store, peers, directory, swarm }),
       clock,
@@ -152,7 +152,8 @@ async function openStorage(config: AgentConfig, log: Logger): Promise<Storage> {
   await using parts = new AsyncDisposableStack()
   const metricsRegistry = createMetricsRegistry()
   const metrics = createAgentMetrics(metricsRegistry)
-  await mkdir(config.dataDir, { recursive: true })
+  // Blobs of private repositories lie here.
+  await mkdir(config.dataDir, { recursive: true, mode: 0o700 })
   const maxBytes = config.maxDisk ?? (await defaultMaxBytes(config.dataDir))
   const store = parts.use(await FsBlobStore.open({ dataDir: config.dataDir, maxBytes }, { log }))
   const registries = new Map(config.registry.map((host) => [host, { insecure: config.insecureRegistry.includes(host) }]))
@@ -170,6 +171,19 @@ async function openStorage(config: AgentConfig, log: Logger): Promise<Storage> {
   )
   const open = parts.move()
   return { store, registry, metrics, metricsRegistry, [Symbol.asyncDispose]: () => open.disposeAsync() }
+}
+
+/** The metrics, with what is only worth counting when somebody asks. */
+function scraped({ store, metrics, metricsRegistry }: Storage): Pick<Storage['metricsRegistry'], 'metrics' | 'contentType'> {
+  return {
+    contentType: metricsRegistry.contentType,
+    metrics: async () => {
+      const { complete, partial } = store.usage()
+      metrics.storeBytes.set({ state: 'complete' }, complete)
+      metrics.storeBytes.set({ state: 'partial' }, partial)
+      return await metricsRegistry.metrics()
+    }
+  }
 }
 
 interface DirectoryDeps {
