@@ -56,7 +56,7 @@ interface AgentDeps {
 export async function startAgent(config: AgentConfig, { log, clock = systemClock }: AgentDeps): Promise<RunningAgent> {
   await using parts = new AsyncDisposableStack()
   const local = parts.use(await openStorage(config, log))
-  const { store, registry, metrics, metricsRegistry } = local
+  const { store, registry, metrics } = local
   const identity = await loadIdentity(config.dataDir)
   const cluster = config.clusterKey === undefined ? undefined : await readClusterKey(config.clusterKey)
   if (cluster?.warning !== undefined) log.warn(cluster.warning)
