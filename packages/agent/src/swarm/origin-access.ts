@@ -1,5 +1,6 @@
 import type { Clock } from '@layerswarm/core/clock.ts'
-import { isLayerswarmError } from '@layerswarm/core/errors.ts'
+import { within } from '@layerswarm/core/deadline.ts'
+import { isLayerswarmError, LayerswarmError } from '@layerswarm/core/errors.ts'
 import type { ContentRef, RegistryClient } from '../ports.ts'
 
 /** How long a registry's yes counts, ms. */
@@ -34,7 +35,8 @@ export class OriginAccess {
     const { registry, clock } = this.#deps
     let granted = true
     try {
-      await registry.resolve(ref, { signal: AbortSignal.timeout(PATIENCE_MS) })
+      const late = () => new LayerswarmError('REGISTRY_UNREACHABLE', { detail: 'no answer in time' })
+      await within({ clock, ms: PATIENCE_MS, late }, (signal) => registry.resolve(ref, { signal }))
     } catch (error) {
       // Content that is not there says nothing against the repository: other hosts may still be served by this one.
       granted = isLayerswarmError(error, 'NOT_FOUND')
