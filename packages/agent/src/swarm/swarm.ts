@@ -177,11 +177,11 @@ export class Swarm implements AsyncDisposable {
   #execute(command: SwarmCommand): void {
     switch (command.type) {
       case 'connect':
-        this.#deps.peers
-          .connect(command.peer, { signal: this.#stop.signal })
-          .catch((error: unknown) =>
-            this.#deps.log.debug({ peer: command.peer.name, error: describeError(error) }, 'no connection to a peer')
-          )
+        this.#deps.peers.connect(command.peer, { signal: this.#stop.signal }).catch((error: unknown) => {
+          // A host that is down is the fleet's daily life; one of another version takes no part until somebody upgrades it.
+          const level = isLayerswarmError(error, 'PEER_VERSION') ? 'warn' : 'debug'
+          this.#deps.log[level]({ peer: command.peer.name, error: describeError(error) }, 'no connection to a peer')
+        })
         return
       case 'ban':
         this.#deps.log.warn({ peer: command.peer }, 'a peer sent bytes that do not match their hash; it is dropped')
