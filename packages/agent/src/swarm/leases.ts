@@ -39,11 +39,12 @@ export function revokeLeases(state: SwarmState, blob: BlobState, runs: readonly 
   return stopIdleFetches(blob)
 }
 
-/** Stops transfers none of whose remaining pieces are to be fetched any more. */
+/** Stops transfers none of whose remaining pieces are to be fetched any more; one that brought all of them just ends. */
 export function stopIdleFetches(blob: BlobState): SwarmCommand[] {
-  const idle = blob.fetches.filter((fetch) => {
-    for (let piece = fetch.next; piece < fetch.run.first + fetch.run.count; piece++) if (blob.assigned.has(piece)) return false
-    return true
+  const idle = blob.fetches.filter(({ next, run }) => {
+    const end = run.first + run.count
+    for (let piece = next; piece < end; piece++) if (blob.assigned.has(piece)) return false
+    return next < end
   })
   for (const fetch of idle) blob.fetches.splice(blob.fetches.indexOf(fetch), 1)
   return idle.map((fetch) => ({ type: 'stopFetch', blob: blob.digest, fetch: fetch.id }))

@@ -254,7 +254,7 @@ function landed(state: SwarmState, blob: BlobState, event: BlobEvent & { type: '
   if (!blob.have.add(piece)) return commands
   refresh(state, blob, piece)
   noteLanded(blob, piece)
-  if (!fromRegistry) commands.push(...stopIdleFetches(blob))
+  commands.push(...stopIdleFetches(blob))
   commands.push(...report(blob, now))
   if (blob.have.complete) commands.push(...finish(blob, now))
   return commands

@@ -142,6 +142,27 @@ describe('leases become requests to the registry', () => {
   })
 })
 
+describe('a transfer', () => {
+  test('is stopped once the rest of it is here, whoever brought the last piece of use', () => {
+    const host = new TestHost()
+    host.up('a')
+    host.open(64)
+    host.grant([0])
+    for (const piece of range(2, 6)) assert.deepEqual(of(host.landed(piece, 'a'), 'stopFetch'), [])
+    host.now += 10
+    assert.deepEqual(of(host.landed(0, 'registry'), 'stopFetch'), [])
+    assert.deepEqual(of(host.landed(1, 'registry'), 'stopFetch'), [{ type: 'stopFetch', blob: BLOB, fetch: 0 }])
+  })
+
+  test('that has brought all of it is left to end by itself', () => {
+    const host = holder(8, [0])
+    assert.deepEqual(of(host.fetched(0), 'stopFetch'), [])
+    assert.equal(host.blob().fetches.length, 1)
+    host.step({ type: 'fetchEnded', blob: BLOB, fetch: 0 })
+    assert.equal(host.blob().fetches.length, 0)
+  })
+})
+
 describe('reports', () => {
   test('go out each 100 ms while leases are open, and say what came since the last', () => {
     const host = holder(8, [0])
