@@ -1,6 +1,7 @@
+import type { SwarmCommand, SwarmEvent } from '@layerswarm/agent/swarm/messages.ts'
 import { nextUpload } from '@layerswarm/agent/swarm/policy.ts'
 import { step } from '@layerswarm/agent/swarm/scheduler.ts'
-import { createState, type SwarmCommand, type SwarmEvent } from '@layerswarm/agent/swarm/state.ts'
+import { createState } from '@layerswarm/agent/swarm/state.ts'
 import type { Digest } from '@layerswarm/core/digest.ts'
 import { type PieceLayout, pieceLength } from '@layerswarm/core/piece-layout.ts'
 import { PieceSet } from '@layerswarm/core/piece-set.ts'

@@ -1,7 +1,8 @@
 /** The scheduler without a tracker's word: owner order, the last resort of the registry, and when to give up. */
 import { piecesOfRun, runCount } from '@layerswarm/core/piece-layout.ts'
+import type { SwarmCommand } from './messages.ts'
 import { OWNER_STEP_MS, ownerRank } from './owner-order.ts'
-import { type BlobState, type SwarmCommand, type SwarmState, setAssigned } from './state.ts'
+import { type BlobState, type SwarmState, setAssigned } from './state.ts'
 
 /** Silence of a lost tracker before its work is taken over, ms: a restart often takes less. */
 const TRACKER_GRACE_MS = 1000

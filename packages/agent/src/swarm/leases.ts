@@ -1,8 +1,9 @@
 /** The scheduler's registry half: leases in hand become ranged requests, and what came of them is reported. */
 import type { Lease } from '@layerswarm/core/claims.ts'
 import { type PieceRun, piecesOfRun, RUN_PIECES, runOf } from '@layerswarm/core/piece-layout.ts'
+import type { SwarmCommand } from './messages.ts'
 import { backOff, noteThroughput, restartWindow } from './parallel.ts'
-import { type BlobState, leaseOf, removeCopy, type SwarmCommand, type SwarmState, setAssigned, smooth } from './state.ts'
+import { type BlobState, leaseOf, removeCopy, type SwarmState, setAssigned, smooth } from './state.ts'
 
 /** Ranged requests to the registry per blob beyond those that stream: the next opens early, so that its first byte costs no gap. */
 const MAX_FETCHES_AHEAD = 3

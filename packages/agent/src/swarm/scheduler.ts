@@ -4,34 +4,21 @@
  * is handed: no I/O, clock, timers or true randomness, so that the simulator and the tests run it unchanged.
  */
 import { isHopeless, reportOrphans, takeOrphanedRuns } from './adrift.ts'
+import { available, finish, landed, requestFailed } from './arrivals.ts'
+import { grantLeases, registryFailed, report, revokeLeases, startFetches, stopIdleFetches } from './leases.ts'
+import type { BlobEvent, SwarmCommand, SwarmEvent } from './messages.ts'
+import { neighbourDown, neighbourUp, stalls } from './neighbours.ts'
+import { chooseHedges, chooseHolder, chooseNeighbour, choosePiece, requestLimit } from './policy.ts'
 import {
-  grantLeases,
-  noteLanded,
-  noteRegistryPiece,
-  noteSpread,
-  registryFailed,
-  report,
-  revokeLeases,
-  startFetches,
-  stopIdleFetches
-} from './leases.ts'
-import { chooseHedges, chooseHolder, chooseNeighbour, choosePiece, isStalled, requestLimit } from './policy.ts'
-import {
-  addCopy,
   addRequest,
   type BlobState,
   createBlob,
-  leaseOf,
   type Neighbour,
   refresh,
-  removeCopy,
   removeHolder,
   removeRequest,
-  type SwarmCommand,
-  type SwarmEvent,
   type SwarmState,
-  setAssigned,
-  smooth
+  setAssigned
 } from './state.ts'
 
 /** Neighbours beyond which no more are dialled. */
@@ -43,8 +30,6 @@ const ASK_PEERS_MS = 300
 const ASK_PEERS_MOST_MS = 5000
 /** How long a finished blob stays watched for its last leased pieces to spread, ms. */
 const RETIRE_MS = 5000
-/** A host that holds everything has no news to send: after this long it is tried again, and then after twice as long, ms. */
-const PROBATION_MS = 2000
 
 /** Applies one event. @param now milliseconds on the scale of every other `now` */
 export function step(state: SwarmState, event: SwarmEvent, now: number): readonly SwarmCommand[] {
@@ -83,8 +68,6 @@ function apply(state: SwarmState, event: SwarmEvent, now: number): SwarmCommand[
     }
   }
 }
-
-type BlobEvent = Exclude<SwarmEvent, { type: 'tracker' | 'peers' | 'up' | 'down' | 'open' | 'tick' }>
 
 function applyToBlob(state: SwarmState, blob: BlobState, event: BlobEvent, now: number): SwarmCommand[] {
   switch (event.type) {
@@ -140,35 +123,6 @@ function dropFetch(blob: BlobState, id: number): void {
   if (at >= 0) blob.fetches.splice(at, 1)
 }
 
-function neighbourUp(state: SwarmState, peer: string, now: number): SwarmCommand[] {
-  if (state.banned.has(peer)) return []
-  if (!state.neighbours.has(peer)) {
-    state.neighbours.set(peer, {
-      id: peer,
-      load: 0,
-      useful: 0,
-      requests: new Set(),
-      suspectSince: undefined,
-      stalls: 0,
-      heardAt: now,
-      pace: 0
-    })
-  }
-  return [...state.blobs.keys()].map((blob) => ({ type: 'observe', peer, blob }))
-}
-
-function neighbourDown(state: SwarmState, peer: string): SwarmCommand[] {
-  const neighbour = state.neighbours.get(peer)
-  if (neighbour === undefined) return []
-  for (const request of [...neighbour.requests]) {
-    const blob = state.blobs.get(request.blob)
-    if (blob !== undefined) removeRequest(state, blob, peer, request.piece)
-  }
-  for (const blob of state.blobs.values()) removeHolder(state, blob, peer)
-  state.neighbours.delete(peer)
-  return []
-}
-
 function closeBlob(state: SwarmState, blob: BlobState): SwarmCommand[] {
   const commands: SwarmCommand[] = []
   for (const [piece, open] of [...blob.requests]) {
@@ -207,104 +161,11 @@ function unvouch(state: SwarmState, blob: BlobState, stillVouched: Iterable<numb
   return commands
 }
 
-function heard(state: SwarmState, peer: string, now: number): Neighbour | undefined {
-  const neighbour = state.neighbours.get(peer)
-  if (neighbour !== undefined) {
-    neighbour.heardAt = now
-    neighbour.suspectSince = undefined
-    neighbour.stalls = 0
-  }
-  return neighbour
-}
-
-function available(state: SwarmState, blob: BlobState, event: BlobEvent & { type: 'available' }, now: number): SwarmCommand[] {
-  const neighbour = heard(state, event.peer, now)
-  if (neighbour === undefined) return []
-  neighbour.load = event.load
-  if (event.gone) removeHolder(state, blob, event.peer)
-  for (const piece of event.pieces) {
-    if (piece < 0 || piece >= blob.layout.pieces || !addCopy(state, blob, event.peer, piece)) continue
-    noteSpread(blob, piece)
-    // Somebody else has fetched what this host was to fetch: it comes from there, unless that host was given up for us.
-    const spared = blob.assigned.has(piece) && blob.vouched.has(piece) && leaseOf(blob, piece)?.instead !== event.peer
-    if (spared && !blob.fetches.some((fetch) => piece >= fetch.next && piece < fetch.run.first + fetch.run.count)) {
-      setAssigned(state, blob, piece, false)
-    }
-  }
-  return []
-}
-
-function landed(state: SwarmState, blob: BlobState, event: BlobEvent & { type: 'landed' }, now: number): SwarmCommand[] {
-  const commands: SwarmCommand[] = []
-  const { piece, from } = event
-  const fromRegistry = from === 'registry'
-  const neighbour = heard(state, from, now)
-  for (const request of [...(blob.requests.get(piece) ?? [])]) {
-    removeRequest(state, blob, request.peer, piece)
-    if (request.peer !== from) commands.push({ type: 'cancel', peer: request.peer, blob: blob.digest, piece })
-    else if (neighbour !== undefined) {
-      const took = now - request.since
-      neighbour.pace = smooth(neighbour.pace, took)
-      state.pace = smooth(state.pace, took)
-    }
-  }
-  if (fromRegistry) noteRegistryPiece(blob, piece, event.bytes, now)
-  setAssigned(state, blob, piece, false)
-  blob.arrivedAt = now
-  if (!blob.have.add(piece)) return commands
-  refresh(state, blob, piece)
-  noteLanded(blob, piece)
-  commands.push(...stopIdleFetches(blob))
-  commands.push(...report(blob, now))
-  if (blob.have.complete) commands.push(...finish(blob, now))
-  return commands
-}
-
-function finish(blob: BlobState, now: number): SwarmCommand[] {
-  if (blob.completeAt !== undefined) return []
-  blob.completeAt = now
-  return [{ type: 'complete', blob: blob.digest }]
-}
-
-function requestFailed(state: SwarmState, blob: BlobState, event: BlobEvent & { type: 'failed' }, now: number): SwarmCommand[] {
-  removeRequest(state, blob, event.peer, event.piece)
-  if (event.reason === 'gone') removeHolder(state, blob, event.peer)
-  else if (event.reason === 'lie') {
-    if (state.banned.has(event.peer)) return []
-    state.banned.add(event.peer)
-    return [{ type: 'ban', peer: event.peer }, ...neighbourDown(state, event.peer)]
-  } else if (event.reason === 'unreachable') {
-    removeCopy(state, blob, event.peer, event.piece)
-    const neighbour = state.neighbours.get(event.peer)
-    if (neighbour !== undefined) neighbour.suspectSince ??= now
-  }
-  return []
-}
-
 function reader(blob: BlobState, piece: number, waiting: boolean): SwarmCommand[] {
   const readers = (blob.readers.get(piece) ?? 0) + (waiting ? 1 : -1)
   if (readers > 0) blob.readers.set(piece, readers)
   else blob.readers.delete(piece)
   return []
-}
-
-function stalls(state: SwarmState, now: number): SwarmCommand[] {
-  const commands: SwarmCommand[] = []
-  for (const neighbour of state.neighbours.values()) {
-    if (neighbour.suspectSince !== undefined && now - neighbour.suspectSince >= PROBATION_MS * 2 ** (neighbour.stalls - 1)) {
-      neighbour.suspectSince = undefined
-      neighbour.heardAt = now
-    }
-    if (!isStalled(state, neighbour, now)) continue
-    neighbour.suspectSince = now
-    neighbour.stalls++
-    for (const request of [...neighbour.requests]) {
-      const blob = state.blobs.get(request.blob)
-      if (blob !== undefined) removeRequest(state, blob, neighbour.id, request.piece)
-      commands.push({ type: 'cancel', peer: neighbour.id, blob: request.blob, piece: request.piece })
-    }
-  }
-  return commands
 }
 
 function tickBlob(state: SwarmState, blob: BlobState, now: number): SwarmCommand[] {

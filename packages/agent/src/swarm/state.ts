@@ -2,15 +2,13 @@
  * What the scheduler knows, and how its derived facts are kept. One state covers all blobs that this host fetches,
  * since they share its neighbours and its link.
  *
- * Who may touch what: scheduler.ts, leases.ts and adrift.ts apply events to this state; policy.ts only reads it; the
- * driver never touches it. Nothing here waits, reads a clock or draws true randomness.
+ * Who may touch what: scheduler.ts and the files that it hands events to (arrivals.ts, neighbours.ts, leases.ts,
+ * adrift.ts) change this state; policy.ts only reads it; the driver never touches it. Nothing here waits, reads a clock or draws true randomness.
  */
 import type { Lease } from '@layerswarm/core/claims.ts'
 import type { Digest } from '@layerswarm/core/digest.ts'
 import { type PieceLayout, type PieceRun, runOf } from '@layerswarm/core/piece-layout.ts'
 import { PieceSet } from '@layerswarm/core/piece-set.ts'
-import type { PeerAddress, PieceMap } from '@layerswarm/core/wire/directory-protocol.ts'
-import type { DirectoryNote } from '../ports.ts'
 import { createParallel, type Parallel } from './parallel.ts'
 
 /** One piece asked of one neighbour. */
@@ -113,54 +111,6 @@ export interface SwarmState {
   /** Uniform in [0, 1): seeded by whoever makes the state. */
   readonly random: () => number
 }
-
-export type SwarmEvent =
-  | { readonly type: 'open'; readonly blob: Digest; readonly layout: PieceLayout; readonly have: PieceSet }
-  | { readonly type: 'close'; readonly blob: Digest }
-  | { readonly type: 'tracker'; readonly up: boolean }
-  | { readonly type: 'planned'; readonly blob: Digest }
-  | { readonly type: 'planFailed'; readonly blob: Digest }
-  | { readonly type: 'peers'; readonly peers: readonly PeerAddress[] }
-  | { readonly type: 'leases'; readonly blob: Digest; readonly grant: readonly Lease[]; readonly revoke: readonly number[] }
-  | { readonly type: 'map'; readonly blob: Digest; readonly proven: boolean }
-  | { readonly type: 'mapFailed'; readonly blob: Digest; readonly vouched: PieceSet }
-  | { readonly type: 'vouched'; readonly blob: Digest; readonly run: PieceRun }
-  | { readonly type: 'up'; readonly peer: string }
-  | { readonly type: 'down'; readonly peer: string }
-  | {
-      readonly type: 'available'
-      readonly peer: string
-      readonly blob: Digest
-      readonly pieces: Iterable<number>
-      readonly load: number
-      readonly gone: boolean
-    }
-  | { readonly type: 'landed'; readonly blob: Digest; readonly piece: number; readonly from: string; readonly bytes: number }
-  | { readonly type: 'failed'; readonly blob: Digest; readonly piece: number; readonly peer: string; readonly reason: FailReason }
-  | { readonly type: 'noRange'; readonly blob: Digest }
-  | { readonly type: 'fetchEnded'; readonly blob: Digest; readonly fetch: number }
-  | { readonly type: 'fetchFailed'; readonly blob: Digest; readonly fetch: number; readonly reason: 'refused' | 'busy' | 'failed' }
-  | { readonly type: 'reader'; readonly blob: Digest; readonly piece: number; readonly waiting: boolean }
-  | { readonly type: 'discarded'; readonly blob: Digest; readonly pieces: Iterable<number> }
-  | { readonly type: 'tick' }
-
-/** Why a peer did not deliver. `lie`: the bytes fail a proven map or a signed claim. */
-export type FailReason = 'gone' | 'unreachable' | 'lie' | 'local'
-
-export type SwarmCommand =
-  | { readonly type: 'connect'; readonly peer: PeerAddress }
-  | { readonly type: 'observe'; readonly peer: string; readonly blob: Digest }
-  | { readonly type: 'request'; readonly peer: string; readonly blob: Digest; readonly piece: number; readonly held: number }
-  | { readonly type: 'cancel'; readonly peer: string; readonly blob: Digest; readonly piece: number }
-  | { readonly type: 'fetch'; readonly blob: Digest; readonly fetch: number; readonly run: PieceRun }
-  | { readonly type: 'stopFetch'; readonly blob: Digest; readonly fetch: number }
-  | { readonly type: 'ban'; readonly peer: string }
-  | { readonly type: 'tell'; readonly note: DirectoryNote }
-  | { readonly type: 'complete'; readonly blob: Digest }
-  | { readonly type: 'retire'; readonly blob: Digest }
-  | { readonly type: 'giveUp'; readonly blob: Digest }
-
-export type MapKnowledge = Pick<PieceMap, 'proven'>
 
 export function createState(self: string, random: () => number, trackerUp: boolean): SwarmState {
   return {

@@ -7,8 +7,9 @@ import type { PeerAddress } from '@layerswarm/core/wire/directory-protocol.ts'
 import type { PrivateKey } from '@libp2p/interface'
 import type { Logger } from 'pino'
 import type { BlobStore, ContentRef, DirectoryEvent, DirectoryNote, PeerDirectory, PeerNetwork, PieceSource, Plan } from '../ports.ts'
+import type { SwarmCommand, SwarmEvent } from './messages.ts'
 import { step } from './scheduler.ts'
-import { createState, type SwarmCommand, type SwarmEvent, type SwarmState } from './state.ts'
+import { createState, type SwarmState } from './state.ts'
 import { Transfer } from './transfer.ts'
 
 /** How often the scheduler looks at the clock while something is being fetched, ms. */

@@ -6,7 +6,7 @@ import type { PieceSet } from '@layerswarm/core/piece-set.ts'
 import type { Logger } from 'pino'
 import type { ContentRef, FetchedPiece, PartialBlob, PieceSource, SourceCounts } from '../ports.ts'
 import { ClaimBook, type ClaimTrust } from './claim-book.ts'
-import type { FailReason, SwarmEvent } from './state.ts'
+import type { FailReason, SwarmEvent } from './messages.ts'
 
 export interface TransferDeps {
   readonly dispatch: (event: SwarmEvent) => void

@@ -2,8 +2,8 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { PieceSet } from '@layerswarm/core/piece-set.ts'
 import fc from 'fast-check'
+import type { SwarmCommand, SwarmEvent } from '../../src/swarm/messages.ts'
 import { requestLimit } from '../../src/swarm/policy.ts'
-import type { SwarmCommand, SwarmEvent } from '../../src/swarm/state.ts'
 import { BLOB, digestNamed, lease, of, PIECE_BYTES, range, TestHost } from './test-host.ts'
 
 const PIECES = 40

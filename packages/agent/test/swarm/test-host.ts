@@ -4,8 +4,9 @@ import type { Digest } from '@layerswarm/core/digest.ts'
 import { layoutOf, type PieceLayout, piecesOfRun } from '@layerswarm/core/piece-layout.ts'
 import { PieceSet } from '@layerswarm/core/piece-set.ts'
 import { SeededRandom } from '@layerswarm/testkit/seeded-random.ts'
+import type { SwarmCommand, SwarmEvent } from '../../src/swarm/messages.ts'
 import { step } from '../../src/swarm/scheduler.ts'
-import { type BlobState, createState, type SwarmCommand, type SwarmEvent, type SwarmState } from '../../src/swarm/state.ts'
+import { type BlobState, createState, type SwarmState } from '../../src/swarm/state.ts'
 
 export const PIECE_BYTES = layoutOf(1).pieceSize
 

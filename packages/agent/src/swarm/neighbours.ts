@@ -1,0 +1,67 @@
+/** Hosts that come, go, fall silent and are heard again. */
+import type { SwarmCommand } from './messages.ts'
+import { isStalled } from './policy.ts'
+import { type Neighbour, removeHolder, removeRequest, type SwarmState } from './state.ts'
+
+/** A host that holds everything has no news to send: after this long it is tried again, and then after twice as long, ms. */
+const PROBATION_MS = 2000
+
+export function neighbourUp(state: SwarmState, peer: string, now: number): SwarmCommand[] {
+  if (state.banned.has(peer)) return []
+  if (!state.neighbours.has(peer)) {
+    state.neighbours.set(peer, {
+      id: peer,
+      load: 0,
+      useful: 0,
+      requests: new Set(),
+      suspectSince: undefined,
+      stalls: 0,
+      heardAt: now,
+      pace: 0
+    })
+  }
+  return [...state.blobs.keys()].map((blob) => ({ type: 'observe', peer, blob }))
+}
+
+export function neighbourDown(state: SwarmState, peer: string): SwarmCommand[] {
+  const neighbour = state.neighbours.get(peer)
+  if (neighbour === undefined) return []
+  for (const request of [...neighbour.requests]) {
+    const blob = state.blobs.get(request.blob)
+    if (blob !== undefined) removeRequest(state, blob, peer, request.piece)
+  }
+  for (const blob of state.blobs.values()) removeHolder(state, blob, peer)
+  state.neighbours.delete(peer)
+  return []
+}
+
+/** A sign of life. @returns the neighbour, if it is one */
+export function heard(state: SwarmState, peer: string, now: number): Neighbour | undefined {
+  const neighbour = state.neighbours.get(peer)
+  if (neighbour !== undefined) {
+    neighbour.heardAt = now
+    neighbour.suspectSince = undefined
+    neighbour.stalls = 0
+  }
+  return neighbour
+}
+
+/** Takes back what was asked of hosts that fell silent, and tries those again whose probation is over. */
+export function stalls(state: SwarmState, now: number): SwarmCommand[] {
+  const commands: SwarmCommand[] = []
+  for (const neighbour of state.neighbours.values()) {
+    if (neighbour.suspectSince !== undefined && now - neighbour.suspectSince >= PROBATION_MS * 2 ** (neighbour.stalls - 1)) {
+      neighbour.suspectSince = undefined
+      neighbour.heardAt = now
+    }
+    if (!isStalled(state, neighbour, now)) continue
+    neighbour.suspectSince = now
+    neighbour.stalls++
+    for (const request of [...neighbour.requests]) {
+      const blob = state.blobs.get(request.blob)
+      if (blob !== undefined) removeRequest(state, blob, neighbour.id, request.piece)
+      commands.push({ type: 'cancel', peer: neighbour.id, blob: request.blob, piece: request.piece })
+    }
+  }
+  return commands
+}
