@@ -1,6 +1,6 @@
 /**
- * `npm test`: unit, integration and end-to-end suites, one after the other. `npm test -- unit`, `integration`, `e2e`,
- * or any part of a file's path, runs those alone. A suite says in its first line what it needs beside Node
+ * `npm test`: unit, simulation, integration and end-to-end suites, one after the other. `npm test -- unit`, `sim`,
+ * `integration`, `e2e`, or any part of a file's path, runs those alone. A suite says in its first line what it needs beside Node
  * (`// needs: root ip containerd`); where that is missing it is left out by name, and in CI that is a failure.
  */
 import { spawnSync } from 'node:child_process'
@@ -26,6 +26,7 @@ interface Kind {
 
 const KINDS: readonly Kind[] = [
   { name: 'unit', files: 'packages/*/test/**/*.test.ts', concurrency: 2, timeout: 120_000 },
+  { name: 'sim', files: 'test/sim/**/*.test.ts', concurrency: 1, timeout: 300_000 },
   { name: 'integration', files: 'test/integration/**/*.test.ts', concurrency: 1, timeout: 300_000 },
   { name: 'e2e', files: 'test/e2e/**/*.test.ts', concurrency: 1, timeout: 600_000 }
 ]
