@@ -17,7 +17,7 @@ import { SwarmContentService } from '../../src/swarm/content-service.ts'
 import { OriginAccess } from '../../src/swarm/origin-access.ts'
 import { Swarm } from '../../src/swarm/swarm.ts'
 
-export const REPOSITORY = 'library/app'
+const REPOSITORY = 'library/app'
 
 export interface BenchOptions {
   readonly clock?: Clock
