@@ -51,7 +51,11 @@ export const HELD_UP_MS = 300
 export const SLOW_LINK_SHARE = 1 / 2
 /** Holder no more: below this share of the holders' median rate, once measured for SLOW_AFTER_MS. */
 export const SLOW_HOLDER_SHARE = 1 / 3
-export const SLOW_AFTER_MS = 500
+/**
+ * Longer than new connections to the registry need for their share of its link beside one that came first: judged
+ * after half a second, all but the first host are slow, and that one ends up fetching, and sending, everything.
+ */
+export const SLOW_AFTER_MS = 3_000
 /** Stated rates kept per blob for the median. */
 export const MAX_STATED_RATES = 64
 

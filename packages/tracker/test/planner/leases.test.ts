@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { RUN_PIECES } from '@layerswarm/core/piece-layout.ts'
 import { SILENT_MS } from '../../src/planner/limits.ts'
 import { blobOfRuns, piecesOf, RUN_BYTES, TestFleet } from './test-fleet.ts'
 
@@ -182,11 +183,13 @@ test('a host known to be slow holds nothing while another can, and everything wh
 test('a holder that turns out slow gives its runs up for good', () => {
   const fleet = new TestFleet()
   for (const host of ['a', 'b', 'slow']) fleet.ask(host, blob)
-  for (let i = 0; i < 6; i++) {
+  for (let i = 0; i < 32; i++) {
     fleet.now += 100
-    fleet.report('a', blob.digest, [], [], 10_000_000)
-    fleet.report('b', blob.digest, [], [], 10_000_000)
-    fleet.report('slow', blob.digest, [], [], 1_000_000)
+    // A piece of each run on the way, so that none is late.
+    const pieces = (...runs: number[]): number[] => (i === 16 ? runs.map((run) => run * RUN_PIECES) : [])
+    fleet.report('a', blob.digest, pieces(0, 1), [], 10_000_000)
+    fleet.report('b', blob.digest, pieces(2, 3), [], 10_000_000)
+    fleet.report('slow', blob.digest, pieces(4, 5), [], 1_000_000)
     fleet.now -= 100
     fleet.run(100)
   }
@@ -212,7 +215,7 @@ test('denied bars the host for the blob', () => {
 test('where all turned out slow, they still fetch rather than nobody', () => {
   const fleet = new TestFleet()
   for (const host of ['a', 'slow']) fleet.ask(host, blob)
-  for (let i = 0; i < 6; i++) {
+  for (let i = 0; i < 32; i++) {
     fleet.report('a', blob.digest, [], [], 10_000_000)
     fleet.report('slow', blob.digest, [], [], 1_000_000)
     fleet.run(100)
