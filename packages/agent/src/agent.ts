@@ -4,6 +4,7 @@
 import { mkdir } from 'node:fs/promises'
 import { type Clock, systemClock } from '@layerswarm/core/clock.ts'
 import { formatHostPort } from '@layerswarm/core/config/addresses.ts'
+import { LayerswarmError } from '@layerswarm/core/errors.ts'
 import type { Logger } from '@layerswarm/core/log.ts'
 import { type AgentMetrics, createAgentMetrics, createMetricsRegistry } from '@layerswarm/core/metrics.ts'
 import { readClusterKey } from '@layerswarm/core/p2p/cluster-key.ts'
@@ -153,7 +154,9 @@ async function openStorage(config: AgentConfig, log: Logger): Promise<Storage> {
   const metricsRegistry = createMetricsRegistry()
   const metrics = createAgentMetrics(metricsRegistry)
   // Blobs of private repositories lie here.
-  await mkdir(config.dataDir, { recursive: true, mode: 0o700 })
+  await mkdir(config.dataDir, { recursive: true, mode: 0o700 }).catch((cause: unknown) => {
+    throw new LayerswarmError('STORE_FAILED', { detail: config.dataDir, cause })
+  })
   const maxBytes = config.maxDisk ?? (await defaultMaxBytes(config.dataDir))
   const store = parts.use(await FsBlobStore.open({ dataDir: config.dataDir, maxBytes }, { log }))
   const registries = new Map(config.registry.map((host) => [host, { insecure: config.insecureRegistry.includes(host) }]))

@@ -15,6 +15,8 @@ import type { Transfer } from './transfer.ts'
 const MAX_LAYERS = 16_384
 /** A fetch that no client reads goes on this long: clients retry, and queue the layers of an image, ms. */
 const LINGER_MS = 30_000
+/** Times a blob is looked for again when its fetch ends just as it is joined. */
+const MAX_ATTEMPTS = 3
 
 interface Image {
   readonly scope: string
@@ -79,21 +81,33 @@ export class SwarmContentService implements ContentService {
   }
 
   async open(ref: ContentRef, hint: { readonly size?: number }, options: Abortable = {}): Promise<OpenContent> {
-    const reader = await this.#deps.store.open(ref.digest)
-    if (reader?.complete === true) return new StoredContent(reader)
-    await reader?.[Symbol.asyncDispose]()
-    const size = hint.size ?? (await this.#sizeOf(ref, options))
-    options.signal?.throwIfAborted()
+    let size = hint.size
+    for (let attempt = 1; ; attempt++) {
+      const reader = await this.#deps.store.open(ref.digest)
+      if (reader?.complete === true) return new StoredContent(reader)
+      await reader?.[Symbol.asyncDispose]()
+      size ??= await this.#sizeOf(ref, options)
+      options.signal?.throwIfAborted()
+      const content = await this.#joinOrStart(ref, size, attempt === MAX_ATTEMPTS)
+      if (content !== undefined) return content
+    }
+  }
+
+  /** @returns undefined when the fetch ended while it was joined, most likely since the blob is complete now. */
+  async #joinOrStart(ref: ContentRef, size: number, last: boolean): Promise<OpenContent | undefined> {
     try {
       const transfer = this.#deps.swarm.running(ref.digest) ?? (await this.#start(ref, size))
       const live = await this.#deps.store.open(ref.digest)
-      if (live === undefined) throw transfer.registryError ?? new Error('the fetch ended while it was joined')
-      if (live.complete) return new StoredContent(live, transfer.counts)
-      return this.#join(ref, transfer, live)
+      if (live?.complete === true) return new StoredContent(live, transfer.counts)
+      if (live !== undefined) return this.#join(ref, transfer, live)
+      throw transfer.registryError ?? new Error('the fetch ended while it was joined')
     } catch (error) {
-      if (!isLayerswarmError(error, 'STORE_FULL', 'STORE_FAILED')) throw error
-      this.#deps.log.warn({ digest: ref.digest, error: describeError(error) }, 'the store cannot take this blob; it passes through')
-      return new PassThroughContent(ref, size, this.#deps.registry)
+      if (isLayerswarmError(error, 'STORE_FULL', 'STORE_FAILED')) {
+        this.#deps.log.warn({ digest: ref.digest, error: describeError(error) }, 'the store cannot take this blob; it passes through')
+        return new PassThroughContent(ref, size, this.#deps.registry)
+      }
+      if (last || isLayerswarmError(error)) throw error
+      return undefined
     }
   }
 

@@ -24,7 +24,7 @@ export function grantLeases(state: SwarmState, blob: BlobState, grant: readonly 
     const run = piecesOfRun(blob.layout, lease.run)
     for (let piece = run.first; piece < run.first + run.count; piece++) {
       if (lease.instead !== undefined) removeCopy(state, blob, lease.instead, piece)
-      if (blob.have.has(piece)) blob.report.got.add(piece)
+      if (blob.have.has(piece)) noteLanded(blob, piece)
       else if (!blob.requests.has(piece)) setAssigned(state, blob, piece, true)
     }
   }

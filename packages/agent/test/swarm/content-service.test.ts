@@ -50,6 +50,24 @@ describe('content by digest', () => {
     assert.deepEqual([bench.registry.log.count(), bench.directory.requests.length], [0, 0])
   })
 
+  test('that another request completes in the meantime is read from the store', async () => {
+    /** Tells of nothing the first time it is asked, as a store does that commits the blob a moment later. */
+    class LateStore extends MemoryBlobStore {
+      asked = 0
+
+      override async open(...args: Parameters<MemoryBlobStore['open']>): ReturnType<MemoryBlobStore['open']> {
+        return this.asked++ === 0 ? undefined : await super.open(...args)
+      }
+    }
+    const store = new LateStore()
+    const blob = fixtureBlob(MIB)
+    await store.add(blob.digest, blob.layout, blob.bytes)
+    store.asked = 0
+    await using bench = await SwarmBench.open({ store })
+    await using content = await bench.open(blob)
+    assert.ok((await bytesOf(content)).equals(blob.bytes))
+  })
+
   test('that is missing comes from the registry, once, and is held from then on', async () => {
     await using bench = await SwarmBench.open()
     const blob = fixtureBlob(3 * MIB + 5)
