@@ -8,6 +8,11 @@ import { type BlobState, type SwarmState, setAssigned } from './state.ts'
 const TRACKER_GRACE_MS = 1000
 /** Nothing at all has arrived for this long: the registry is asked without a lease, ms. */
 const LAST_RESORT_MS = 5000
+/**
+ * The same for a blob of one piece, ms: manifests and configs, without which nothing else of an image can begin, and
+ * whose clients are answered within five seconds. Once more from the registry costs next to nothing.
+ */
+const SMALL_LAST_RESORT_MS = 1500
 /** Nothing has arrived for this long and the registry fails: readers are told, ms. */
 const GIVE_UP_MS = 15_000
 /** The same when the registry's answer was final and no neighbour has anything, ms. */
@@ -50,7 +55,7 @@ function unanswered(state: SwarmState, blob: BlobState, piece: number): boolean 
 /** Takes the runs whose turn has come by owner order, and everything when nothing arrives at all. */
 export function takeOrphanedRuns(state: SwarmState, blob: BlobState, now: number): void {
   if (blob.registryRefused || now < blob.registryRetryAt) return
-  if (now - blob.arrivedAt >= LAST_RESORT_MS) {
+  if (now - blob.arrivedAt >= (blob.layout.pieces === 1 ? SMALL_LAST_RESORT_MS : LAST_RESORT_MS)) {
     for (let piece = 0; piece < blob.layout.pieces; piece++) {
       if (uncovered(blob, piece) || unanswered(state, blob, piece)) setAssigned(state, blob, piece, true)
     }
