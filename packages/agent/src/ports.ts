@@ -63,8 +63,8 @@ export interface BlobReader extends AsyncDisposable {
   read(range: ByteRange, options?: Abortable): AsyncIterable<Uint8Array>
   /** Pieces as they land from now on; ends when the blob is complete. */
   landed(options?: Abortable): AsyncIterable<readonly number[]>
-  /** Claims kept beside a partial blob; empty for a complete one. */
-  claims(): readonly Claim[]
+  /** Claims kept beside a partial blob, in the order they came, from the `from`-th on; empty for a complete one. */
+  claims(from?: number): readonly Claim[]
   /** SHA-256 of all pieces in order; undefined while the blob is not complete. */
   map(): Promise<Uint8Array | undefined>
 }

@@ -133,7 +133,7 @@ export class LyingPeer implements AsyncDisposable {
     const hashes = new Uint8Array(blob.hash(piece))
     hashes[0] = (hashes[0] ?? 0) ^ 1
     const claim = this.#claim({ blob: blob.digest, first: piece, hashes, author: this.id })
-    return { t: 'claim', claim: await signClaim(this.#identity.key, claim) }
+    return { t: 'claims', blob: blob.digest, claims: [await signClaim(this.#identity.key, claim)] }
   }
 
   #onGet(stream: FramedStream, request: GetRequest): void {

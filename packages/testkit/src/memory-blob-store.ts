@@ -148,8 +148,8 @@ class MemoryReader implements BlobReader {
     return this.held.presence.landed(options)
   }
 
-  claims(): readonly Claim[] {
-    return this.held.claims
+  claims(from = 0): readonly Claim[] {
+    return this.held.claims.slice(from)
   }
 
   async map(): Promise<Uint8Array | undefined> {

@@ -45,8 +45,8 @@ export class Mailbox {
     this.#wake()
   }
 
-  claim(claim: Claim): void {
-    this.#entry().claims.push(claim)
+  claims(claims: readonly Claim[]): void {
+    this.#entry().claims.push(...claims)
     this.#wake()
   }
 

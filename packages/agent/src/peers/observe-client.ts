@@ -107,9 +107,8 @@ export class ObserveClient {
   }
 
   #onUpdate(update: ObserveUpdate): void {
-    const blob = update.t === 'claim' ? update.claim.blob : update.blob
     // Nobody asks for it any more: it was under way when the watch ended.
-    for (const watch of this.#watches.get(blob) ?? []) apply(watch, update)
+    for (const watch of this.#watches.get(update.blob) ?? []) apply(watch, update)
   }
 }
 
@@ -126,8 +125,9 @@ function apply(watch: Watch, update: ObserveUpdate): void {
       if (update.pieces.some((piece) => piece >= layout.pieces)) throw wrong('a piece beyond the blob')
       mailbox.pieces(update.pieces, update.load)
       return
-    case 'claim':
-      if (watch.claimsLeft-- > 0) mailbox.claim(update.claim)
+    case 'claims':
+      mailbox.claims(update.claims.slice(0, watch.claimsLeft))
+      watch.claimsLeft = Math.max(0, watch.claimsLeft - update.claims.length)
       return
     case 'map':
       if (!watch.wantMap) return

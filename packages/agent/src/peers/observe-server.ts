@@ -5,7 +5,13 @@ import { describeError, LayerswarmError } from '@layerswarm/core/errors.ts'
 import type { FramedStream } from '@layerswarm/core/p2p/framed-stream.ts'
 import { MAX_LISTED_PIECES } from '@layerswarm/core/wire/fields.ts'
 import { decodeMessage } from '@layerswarm/core/wire/frames.ts'
-import { MAX_WATCHED_BLOBS, type ObserveRequest, type ObserveUpdate, observeRequest } from '@layerswarm/core/wire/peer-protocol.ts'
+import {
+  MAX_LISTED_CLAIMS,
+  MAX_WATCHED_BLOBS,
+  type ObserveRequest,
+  type ObserveUpdate,
+  observeRequest
+} from '@layerswarm/core/wire/peer-protocol.ts'
 import type { Logger } from 'pino'
 import type { BlobReader, BlobStore, HoldingChange } from '../ports.ts'
 
@@ -19,9 +25,9 @@ interface Watch {
   readonly stop: AbortController
   /** Pieces that landed and were not told yet. */
   readonly pending: number[]
-  /** Claims told, by signature. */
-  readonly claimed: Set<string>
-  claimCount: number
+  /** Claims gathered to be told before the pieces, and how many were gathered so far: they are gone once the blob is committed. */
+  readonly claims: Claim[]
+  gathered: number
   answered: boolean
   /** What the watcher knows: nothing is held, some of it and more to come, or all of it. */
   told: 'nothing' | 'some' | 'all'
@@ -110,8 +116,8 @@ class Session {
       wantMap: request.map === true,
       stop: new AbortController(),
       pending: [],
-      claimed: new Set(),
-      claimCount: 0,
+      claims: [],
+      gathered: 0,
       answered: false,
       told: 'nothing',
       following: false,
@@ -174,9 +180,11 @@ class Session {
     // What lands is gathered from here on; what is there now is told at once.
     const landed = reader.landed({ signal: watch.stop.signal })
     watch.told = 'some'
+    watch.gathered = 0
+    this.#gatherClaims(watch, reader)
     this.#tellState(watch, reader)
     for await (const pieces of landed) {
-      this.#tellClaims(watch, reader)
+      this.#gatherClaims(watch, reader)
       watch.pending.push(...pieces)
       this.#due.add(watch)
       this.#batch()
@@ -184,25 +192,22 @@ class Session {
   }
 
   #tellState(watch: Watch, reader: BlobReader): void {
-    this.#tellClaims(watch, reader)
+    this.#tellClaims(watch)
     watch.pending.length = 0
     watch.answered = true
     this.#send({ t: 'state', blob: watch.blob, size: watch.size, bits: reader.have().encode(), load: this.#deps.load() })
   }
 
-  /** Claims go out before the haves that they vouch for, and as they came. */
-  #tellClaims(watch: Watch, reader: BlobReader): void {
-    const claims = reader.claims()
-    if (claims.length === watch.claimCount) return
-    watch.claimCount = claims.length
-    for (const claim of claims) this.#tellClaim(watch, claim)
+  /** An author knows its own. */
+  #gatherClaims(watch: Watch, reader: BlobReader): void {
+    const fresh = reader.claims(watch.gathered)
+    watch.gathered += fresh.length
+    for (const claim of fresh) if (claim.author !== this.#stream.peer) watch.claims.push(claim)
   }
 
-  #tellClaim(watch: Watch, claim: Claim): void {
-    const key = Buffer.from(claim.sig).toString('base64')
-    if (watch.claimed.has(key)) return
-    watch.claimed.add(key)
-    this.#send({ t: 'claim', claim })
+  /** Claims go out before the haves that they vouch for, and as they came. */
+  #tellClaims({ blob, claims }: Watch): void {
+    while (claims.length > 0) this.#send({ t: 'claims', blob, claims: claims.splice(0, MAX_LISTED_CLAIMS) })
   }
 
   #gone(watch: Watch): void {
@@ -240,7 +245,9 @@ class Session {
   /**
    * Also pieces that the watcher has itself: a holder of a lease learns from the haves of others that a piece has spread.
    */
-  #tellHaves({ blob, pending }: Watch): void {
+  #tellHaves(watch: Watch): void {
+    const { blob, pending } = watch
+    if (pending.length > 0) this.#tellClaims(watch)
     while (pending.length > 0) {
       this.#send({ t: 'have', blob, pieces: pending.splice(0, MAX_LISTED_PIECES), load: this.#deps.load() })
     }

@@ -63,8 +63,8 @@ export class FsBlobReader implements BlobReader {
     return this.#deps.use.blob.presence.landed(options)
   }
 
-  claims(): readonly Claim[] {
-    return this.#deps.use.ingest?.claims ?? []
+  claims(from = 0): readonly Claim[] {
+    return this.#deps.use.ingest?.claims(from) ?? []
   }
 
   async map(): Promise<Uint8Array | undefined> {

@@ -44,8 +44,9 @@ export class Ingest {
   readonly #hashes: Uint8Array
   readonly #whole: WholeHash
   #log: AppendLog
-  /** By signature. */
-  readonly #claims = new Map<string, Claim>()
+  readonly #claims: Claim[] = []
+  /** Their signatures. */
+  readonly #claimed = new Set<string>()
   readonly #writes = new Map<number, Promise<Uint8Array>>()
   /** Work during which nothing may be written. */
   #exclusive: Promise<void> | undefined
@@ -103,8 +104,8 @@ export class Ingest {
     return this.#hashes
   }
 
-  get claims(): readonly Claim[] {
-    return [...this.#claims.values()]
+  claims(from: number): readonly Claim[] {
+    return this.#claims.slice(from)
   }
 
   /** Keeps `claims` that are new. What does not fit the bound, or the disk, is dropped: they can be had from peers again. */
@@ -112,11 +113,18 @@ export class Ingest {
     if (this.#sealed) return
     const bound = this.#blob.layout.pieces * CLAIMS_PER_PIECE
     for (const claim of claims) {
-      const key = keyOf(claim)
-      if (this.#claims.size >= bound || this.#claims.has(key)) continue
-      this.#claims.set(key, claim)
+      if (this.#claims.length >= bound || !this.#keep(claim)) continue
       this.#log.append(claimRecord(claim)).catch(() => {})
     }
+  }
+
+  /** @returns whether it is new. */
+  #keep(claim: Claim): boolean {
+    const key = Buffer.from(claim.sig).toString('base64')
+    if (this.#claimed.has(key)) return false
+    this.#claimed.add(key)
+    this.#claims.push(claim)
+    return true
   }
 
   /** As {@link PartialBlob.commit}. */
@@ -132,7 +140,7 @@ export class Ingest {
         throw error
       }
       await this.#promote()
-      this.#claims.clear()
+      this.#claims.length = 0
       presence.finish()
     })
   }
@@ -230,7 +238,7 @@ export class Ingest {
     // Its data may be gone altogether; it is then as empty as a file without the pieces.
     await this.#blob.use(async () => {})
     this.#log = this.#logFrom(record.end)
-    for (const claim of record.claims) this.#claims.set(keyOf(claim), claim)
+    for (const claim of record.claims) this.#keep(claim)
     const recorded = [...record.pieces.keys()].sort((a, b) => a - b)
     const found = recorded.length === 0 ? new Uint8Array(0) : await hashes.pieces(files.partial(digest), layout, recorded)
     recorded.forEach((piece, at) => {
@@ -267,8 +275,4 @@ export class Ingest {
   #logFrom(end: number): AppendLog {
     return new AppendLog((work) => this.#useSide(work), end)
   }
-}
-
-function keyOf(claim: Claim): string {
-  return Buffer.from(claim.sig).toString('base64')
 }

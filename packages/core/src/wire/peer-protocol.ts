@@ -6,7 +6,7 @@
  *             unwatch {blob}
  *   holder  → state {blob, size, bits, load}   first answer: the pieces held now (no bits: none, or blob unknown)
  *             have {blob, pieces, load}        pieces held since; batched, the first of a batch leaves at once
- *             claim {claim}                    goes before the first have of a piece whose map is not proven
+ *             claims {blob, claims}            go before the first have of a piece whose map is not proven
  *             map {blob, size, hashes}         this host's word on a blob that it holds whole; answers watch {map: true}
  *             gone {blob}                      evicted: nothing of it is held any more
  *
@@ -31,6 +31,8 @@ export const GET_PROTOCOL = '/layerswarm/get/1'
 /** A piece map of 17,920 pieces (70 GiB at 4 MiB) takes 573 KiB; 4 MiB leaves room for half a TiB. */
 export const MAX_OBSERVE_MESSAGE = 4 * 1024 * 1024
 export const MAX_GET_MESSAGE = 4096
+/** Claims that one message carries, of some 600 bytes each. */
+export const MAX_LISTED_CLAIMS = 512
 /** Blobs that one neighbour may watch at once: an image has some hundred layers at most. */
 export const MAX_WATCHED_BLOBS = 4096
 /** Requests that may wait on one get stream. */
@@ -45,7 +47,7 @@ export type ObserveRequest = z.infer<typeof observeRequest>
 export const observeUpdate = z.discriminatedUnion('t', [
   z.object({ t: z.literal('state'), blob: digestField, size: sizeField, bits: bytesField.optional(), load: loadField }),
   z.object({ t: z.literal('have'), blob: digestField, pieces: piecesField, load: loadField }),
-  z.object({ t: z.literal('claim'), claim: claimSchema }),
+  z.object({ t: z.literal('claims'), blob: digestField, claims: z.array(claimSchema).max(MAX_LISTED_CLAIMS) }),
   z.object({ t: z.literal('map'), blob: digestField, size: sizeField, hashes: bytesField }),
   z.object({ t: z.literal('gone'), blob: digestField })
 ])
