@@ -49,7 +49,8 @@ describe(`${HOSTS} hosts pull a 256 MiB image at the same instant over links of 
     const slowest = Math.max(...seconds)
     const times = seconds.map((value) => value.toFixed(1)).join(' ')
     t.diagnostic(`bound ${bound.seconds.toFixed(1)} s; hosts ${times} s; last ÷ bound ${(slowest / bound.seconds).toFixed(2)}`)
-    t.diagnostic(`registry copies ${copies.toFixed(3)}`)
+    const payload = (await Promise.all(agents.map((agent) => agent.received()))).reduce((sum, { registry }) => sum + registry, 0)
+    t.diagnostic(`registry copies ${copies.toFixed(3)} at its link; ${(payload / payloadBytes(image)).toFixed(3)} of the payload`)
 
     for (const client of clients) await assertHolds(client, image)
     await fleet.verifyStores()
