@@ -117,6 +117,13 @@ export interface BlobStore extends AsyncDisposable {
   /** Removes a blob that nobody reads or writes. @returns whether it did. */
   delete(digest: Digest): Promise<boolean>
   list(): AsyncIterable<BlobStat>
+  /**
+   * Reads a complete blob again and proves its digest anew. One that fails is removed at once, whoever reads it.
+   * @param options.onProgress told the bytes hashed so far
+   * @returns whether it is as it should be; undefined where there is no such complete blob
+   * @throws {LayerswarmError} STORE_FAILED when that cannot be told
+   */
+  verify(digest: Digest, options?: Abortable & { readonly onProgress?: (bytes: number) => void }): Promise<boolean | undefined>
   /** What begins to arrive, is committed and is removed from now on. */
   changes(options?: Abortable): AsyncIterable<HoldingChange>
 }
@@ -130,6 +137,10 @@ export interface ContentIndex {
   links(digest: Digest): Promise<readonly { scope: string; descriptor: Descriptor }[]>
   setTag(scope: string, tag: string, descriptor: Descriptor): Promise<void>
   tag(scope: string, tag: string): Promise<{ descriptor: Descriptor; at: number } | undefined>
+  /** Every tag there is, by scope, then tag. */
+  tags(): AsyncIterable<{ scope: string; tag: string; descriptor: Descriptor }>
+  /** Every link there is, those of one scope together, in the same order of scopes as {@link tags}. */
+  allLinks(): AsyncIterable<{ scope: string; descriptor: Descriptor }>
 }
 
 // --- sources -------------------------------------------------------------------------------------------------------

@@ -87,6 +87,17 @@ export class MemoryBlobStore implements BlobStore {
     for (const held of [...this.#blobs.values()]) yield statOf(held)
   }
 
+  async verify(digest: Digest): Promise<boolean | undefined> {
+    this.#check()
+    const held = this.#blobs.get(digest)
+    if (held?.presence.complete !== true) return undefined
+    if (digestOf(held.bytes, digest) === digest) return true
+    this.#blobs.delete(digest)
+    held.presence.refute(new LayerswarmError('DIGEST_MISMATCH', { detail: digest }))
+    this.#changes.publish({ change: 'removed', digest, size: held.presence.layout.size })
+    return false
+  }
+
   changes(options: Abortable = {}): AsyncIterable<HoldingChange> {
     return this.#changes.subscribe(options)
   }

@@ -39,7 +39,26 @@ export class MemoryContentIndex implements ContentIndex {
     return this.#tags.get(`${scope}:${tag}`)
   }
 
+  async *tags(): AsyncGenerator<{ scope: string; tag: string; descriptor: Descriptor }> {
+    this.#check()
+    for (const [name, { descriptor }] of [...this.#tags].sort(byKey)) {
+      const at = name.lastIndexOf(':')
+      yield { scope: name.slice(0, at), tag: name.slice(at + 1), descriptor }
+    }
+  }
+
+  async *allLinks(): AsyncGenerator<{ scope: string; descriptor: Descriptor }> {
+    this.#check()
+    for (const [scope, links] of [...this.#links].sort(byKey)) {
+      for (const descriptor of links.values()) yield { scope, descriptor }
+    }
+  }
+
   #check(): void {
     if (this.broken !== undefined) throw this.broken
   }
+}
+
+function byKey([a]: readonly [string, unknown], [b]: readonly [string, unknown]): number {
+  return a < b ? -1 : 1
 }

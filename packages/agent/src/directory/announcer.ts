@@ -50,7 +50,9 @@ export class Announcer implements AsyncDisposable {
       linked: (scope, digest) => index.linked(scope, digest),
       links: (digest) => index.links(digest),
       setTag: (scope, tag, descriptor) => index.setTag(scope, tag, descriptor),
-      tag: (scope, tag) => index.tag(scope, tag)
+      tag: (scope, tag) => index.tag(scope, tag),
+      tags: () => index.tags(),
+      allLinks: () => index.allLinks()
     }
   }
 

@@ -17,7 +17,7 @@ import type { Abortable, BlobReader, BlobStat, BlobStore, HoldingChange, Partial
 import { FsBlobReader, FsPartialBlob } from './blob-handles.ts'
 import { Catalog, type Entry, statOf } from './catalog.ts'
 import { ChangeFeed } from './change-feed.ts'
-import { onDisk } from './disk-errors.ts'
+import { errnoOf, onDisk } from './disk-errors.ts'
 import { FilePool } from './file-pool.ts'
 import { FsBlob } from './fs-blob.ts'
 import { HashThread } from './hash-thread.ts'
@@ -172,8 +172,28 @@ export class FsBlobStore implements BlobStore {
     yield* this.#catalog.stats()
   }
 
+  async verify(digest: Digest, options: Abortable & { readonly onProgress?: (bytes: number) => void } = {}): Promise<boolean | undefined> {
+    this.#check()
+    const entry = this.#catalog.get(digest)
+    if (entry?.state !== 'complete') return undefined
+    const good = await this.#proves(entry, options)
+    // It may have been evicted, or even fetched again, meanwhile.
+    if (this.#catalog.get(digest) !== entry) return undefined
+    if (good) return true
+    this.#log?.warn({ digest }, 'a blob on disk is corrupt; it is removed')
+    this.#inUse.get(digest)?.blob.presence.refute(new LayerswarmError('DIGEST_MISMATCH', { detail: digest }))
+    this.#inUse.delete(digest)
+    await this.#room.remove(entry)
+    return false
+  }
+
   changes(options: Abortable = {}): AsyncIterable<HoldingChange> {
     return this.#changes.subscribe(options)
+  }
+
+  /** Bound on the bytes of all blobs. */
+  get maxBytes(): number {
+    return this.#room.maxBytes
   }
 
   /** Verified bytes held, by state. */
@@ -246,6 +266,18 @@ export class FsBlobStore implements BlobStore {
     await this.evict().catch((error: unknown) => this.#log?.warn({ error: describeError(error) }, 'eviction failed'))
   }
 
+  /** A file that is missing, of another size or unreadable proves nothing; one that may not be opened says nothing. */
+  async #proves({ digest, size }: Entry, options: Parameters<BlobStore['verify']>[1]): Promise<boolean> {
+    try {
+      if ((await onDisk(() => this.#files.sizeOf(digest))) !== size) return false
+      return await this.#hashes.proves(this.#files.blob(digest), digest, size, options)
+    } catch (error) {
+      const cause = error instanceof LayerswarmError ? error.cause : error
+      if (errnoOf(cause) === 'EIO') return false
+      throw error
+    }
+  }
+
   async #map({ blob, ingest }: InUse): Promise<Uint8Array | undefined> {
     if (!blob.presence.complete) return undefined
     if (ingest !== undefined) return ingest.map.slice()
@@ -266,7 +298,8 @@ export class FsBlobStore implements BlobStore {
   }
 
   #dropUnused(use: InUse): void {
-    if (use.readers === 0 && !use.writing) this.#inUse.delete(use.blob.digest)
+    const { digest } = use.blob
+    if (use.readers === 0 && !use.writing && this.#inUse.get(digest) === use) this.#inUse.delete(digest)
   }
 
   async #close(): Promise<void> {

@@ -57,6 +57,33 @@ export class HashThread {
     return hashes
   }
 
+  /**
+   * Whether a file of `size` bytes has `digest`, read from its front.
+   * @param options.onProgress told the bytes hashed so far
+   * @throws {LayerswarmError} STORE_FAILED, also for a file that is shorter; the signal's reason
+   */
+  async proves(
+    path: string,
+    digest: Digest,
+    size: number,
+    options: { signal?: AbortSignal; onProgress?: (bytes: number) => void } = {}
+  ): Promise<boolean> {
+    const id = ++this.#hashes
+    const algorithm = algorithmOf(digest)
+    try {
+      for (let start = 0; start < size; start += JOB_BYTES) {
+        options.signal?.throwIfAborted()
+        const end = Math.min(size, start + JOB_BYTES)
+        await this.#run({ kind: 'update', id, algorithm, path, start, end })
+        options.onProgress?.(end)
+      }
+      return (await this.#run({ kind: 'digest', id, algorithm, end: size })).hex === hexOf(digest)
+    } catch (error) {
+      if (!this.#closed) await this.#run({ kind: 'drop', id }).catch(() => {})
+      throw error
+    }
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closed = true
     await this.#worker?.terminate()

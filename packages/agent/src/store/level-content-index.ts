@@ -22,24 +22,30 @@ interface Fact {
   readonly at: number
 }
 
+type Sublevel = ReturnType<typeof sublevelOf>
+
+function sublevelOf(level: Level<string, string>, name: string) {
+  return level.sublevel<string, Fact>(name, { valueEncoding: 'json' })
+}
+
 /** Links and tags in level. Links are kept both ways round, so that both questions are one range. */
 export class LevelContentIndex implements ContentIndex {
   readonly #now: () => number
   readonly #level: Level<string, string>
   /** By scope, then digest. */
-  readonly #links
+  readonly #links: Sublevel
   /** By digest, then scope. */
-  readonly #scopes
+  readonly #scopes: Sublevel
   /** By scope, then tag. */
-  readonly #tags
+  readonly #tags: Sublevel
 
   /** @param deps.now ms since the epoch */
   constructor(deps: { level: Level<string, string>; now?: () => number }) {
     this.#now = deps.now ?? Date.now
     this.#level = deps.level
-    this.#links = deps.level.sublevel<string, Fact>('links', { valueEncoding: 'json' })
-    this.#scopes = deps.level.sublevel<string, Fact>('scopes', { valueEncoding: 'json' })
-    this.#tags = deps.level.sublevel<string, Fact>('tags', { valueEncoding: 'json' })
+    this.#links = sublevelOf(deps.level, 'links')
+    this.#scopes = sublevelOf(deps.level, 'scopes')
+    this.#tags = sublevelOf(deps.level, 'tags')
   }
 
   /** @throws {LayerswarmError} STORE_FULL, STORE_FAILED, as all methods here */
@@ -77,6 +83,27 @@ export class LevelContentIndex implements ContentIndex {
 
   async tag(scope: string, tag: string): Promise<Fact | undefined> {
     return await onDisk(() => this.#tags.get(scope + SEPARATOR + tag))
+  }
+
+  async *tags(): AsyncGenerator<{ scope: string; tag: string; descriptor: Descriptor }> {
+    for await (const [scope, tag, descriptor] of this.#all(this.#tags)) yield { scope, tag, descriptor }
+  }
+
+  async *allLinks(): AsyncGenerator<{ scope: string; descriptor: Descriptor }> {
+    for await (const [scope, , descriptor] of this.#all(this.#links)) yield { scope, descriptor }
+  }
+
+  async *#all(facts: Sublevel): AsyncGenerator<readonly [scope: string, rest: string, descriptor: Descriptor]> {
+    const entries = facts.iterator()
+    try {
+      for (let next = await onDisk(() => entries.next()); next !== undefined; next = await onDisk(() => entries.next())) {
+        const [key, { descriptor }] = next
+        const at = key.indexOf(SEPARATOR)
+        yield [key.slice(0, at), key.slice(at + 1), descriptor]
+      }
+    } finally {
+      await entries.close()
+    }
   }
 
   /** Drops facts that were not confirmed for a month, of content that is not `held`. */

@@ -23,12 +23,12 @@ export interface RoomDeps {
 /** Keeps the store within its bound, and removes what goes. What is removed is gone from the catalog at once. */
 export class Room {
   readonly #deps: RoomDeps
-  readonly #maxBytes: number
+  readonly maxBytes: number
   readonly #removals = new Map<Digest, Promise<void>>()
 
   constructor(deps: RoomDeps, options: { maxBytes: number }) {
     this.#deps = deps
-    this.#maxBytes = options.maxBytes
+    this.maxBytes = options.maxBytes
   }
 
   /**
@@ -38,7 +38,7 @@ export class Room {
   async reserve(entry: Entry): Promise<void> {
     const { catalog, inUse } = this.#deps
     const need = entry.bytes - (catalog.get(entry.digest)?.bytes ?? 0)
-    const { victims, fits } = catalog.victims(inUse, { maxBytes: this.#maxBytes, need })
+    const { victims, fits } = catalog.victims(inUse, { maxBytes: this.maxBytes, need })
     if (!fits) throw new LayerswarmError('STORE_FULL', { detail: `${entry.size} bytes do not fit --max-disk` })
     catalog.set(entry)
     await this.#removeAll(victims)
@@ -46,7 +46,7 @@ export class Room {
 
   /** Goes back within the bound, as far as what is in use allows. @returns what was removed */
   async evict(): Promise<readonly Digest[]> {
-    const { victims } = this.#deps.catalog.victims(this.#deps.inUse, { maxBytes: this.#maxBytes, need: 0 })
+    const { victims } = this.#deps.catalog.victims(this.#deps.inUse, { maxBytes: this.maxBytes, need: 0 })
     await this.#removeAll(victims)
     return victims
   }

@@ -77,6 +77,16 @@ export class StoreFiles {
     await rm(this.side(digest), { force: true })
   }
 
+  /** Bytes of a blob's file; undefined where there is none. */
+  async sizeOf(digest: Digest): Promise<number | undefined> {
+    try {
+      return (await stat(this.blob(digest))).size
+    } catch (error) {
+      if (errnoOf(error) === 'ENOENT') return undefined
+      throw error
+    }
+  }
+
   async removeBlob(digest: Digest): Promise<void> {
     await rm(this.blob(digest), { force: true })
   }

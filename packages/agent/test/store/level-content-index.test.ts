@@ -4,7 +4,15 @@ import { isLayerswarmError } from '@layerswarm/core/errors.ts'
 import type { Descriptor } from '@layerswarm/core/image/manifest.ts'
 import { fixtureBlob } from '@layerswarm/testkit/blob-fixtures.ts'
 import { addBlob } from '@layerswarm/testkit/blob-steps.ts'
+import { contentIndexConformance } from '@layerswarm/testkit/conformance/content-index.ts'
 import { openStore, TempDir } from './temp-store.ts'
+
+contentIndexConformance('level', async () => {
+  await using parts = new AsyncDisposableStack()
+  const store = parts.use(await openStore(parts.use(await TempDir.make())))
+  const opened = parts.move()
+  return { index: store.content, [Symbol.asyncDispose]: () => opened.disposeAsync() }
+})
 
 function descriptorOf(size: number): Descriptor {
   return { mediaType: 'application/vnd.oci.image.layer.v1.tar+gzip', digest: fixtureBlob(size).digest, size }

@@ -57,6 +57,17 @@ function whatIsWritten(open: () => Promise<BlobStore>): void {
     }
   })
 
+  test('what is whole is proven again, what is not there cannot be', async () => {
+    await using store = await open()
+    const [whole, begun] = [fixtureBlob(SEVERAL), fixtureBlob(SEVERAL + 1)]
+    await addBlob(store, whole)
+    await using partial = await store.begin(begun.digest, begun.layout)
+    await writeAll(partial, begun)
+    assert.equal(await store.verify(whole.digest), true)
+    assert.equal(await store.verify(begun.digest), undefined)
+    assert.equal(await store.verify(fixtureBlob(7).digest), undefined)
+  })
+
   test('a piece is written once, even by two writers at the same time', async () => {
     await using store = await open()
     const blob = fixtureBlob(SEVERAL)
