@@ -6,8 +6,10 @@ import type { Logger } from '@layerswarm/core/log.ts'
 import type { Abortable, ByteRange, ContentRef, RegistryClient, RegistryContent, RegistryReply, TagRef } from '../ports.ts'
 import { lengthOf, mediaTypeOf, openBlob } from './blob-content.ts'
 import { encodingOf, readAll } from './body.ts'
+import { Certificates } from './certificates.ts'
 import { anonymous, type CredentialSource } from './credentials.ts'
 import { contentPath, type Endpoint, endpointOf, type RegistryOptions } from './endpoint.ts'
+import { Proxies } from './proxies.ts'
 import { type Ask, type RegistryMetrics, Requests } from './requests.ts'
 import { discard, type HttpResponse, header, Transport, type TransportOptions } from './transport.ts'
 
@@ -23,6 +25,10 @@ export interface RegistryClientDeps {
 export interface RegistryClientOptions extends TransportOptions {
   /** The registries that may be reached, by the name that images carry. */
   readonly registries: ReadonlyMap<string, RegistryOptions>
+  /** Folders with registries' certificates, the first to ask first (see {@link Certificates}); none by default. */
+  readonly certsDirs?: readonly string[]
+  /** Where HTTPS_PROXY, HTTP_PROXY and NO_PROXY are read; nowhere by default. */
+  readonly env?: Readonly<Record<string, string | undefined>>
   /** `layerswarm/<version>`: a mirror that is asked by one refuses, so that two never ask each other in a circle. */
   readonly userAgent: string
 }
@@ -40,10 +46,12 @@ export class UndiciRegistryClient implements RegistryClient, AsyncDisposable {
   readonly #transport: Transport
   readonly #requests: Requests
 
+  /** @throws {LayerswarmError} CONFIG_INVALID for a proxy that is no address */
   constructor(deps: RegistryClientDeps, options: RegistryClientOptions) {
     this.#endpoints = new Map([...options.registries].map(([registry, how]) => [registry, endpointOf(registry, how)]))
-    this.#transport = new Transport(options)
     const { log, credentials = anonymous, metrics, clock = systemClock, random = Math.random } = deps
+    const certificates = new Certificates({ clock, log }, options.certsDirs ?? [])
+    this.#transport = new Transport({ proxies: new Proxies(options.env ?? {}), certificates }, options)
     this.#requests = new Requests(
       { transport: this.#transport, log, credentials, clock, random, ...(metrics === undefined ? {} : { metrics }) },
       { userAgent: options.userAgent }

@@ -111,13 +111,14 @@ export class Requests {
   }
 
   /** One exchange, measured. */
-  async #send(registry: string, request: HttpRequest): Promise<HttpResponse> {
+  async #send(endpoint: Endpoint, request: HttpRequest): Promise<HttpResponse> {
     const { transport, clock, log, metrics } = this.#deps
+    const { registry } = endpoint
     const { method, url } = request
     const start = clock.now()
     let status: number | 'error' = 'error'
     try {
-      const answer = await transport.send(request)
+      const answer = await transport.send(endpoint, request)
       status = answer.status
       return answer
     } finally {
@@ -159,7 +160,7 @@ export class Requests {
     let elsewhere = false
     for (let hops = 0; ; hops++) {
       const sent = elsewhere || authorization === undefined ? headers : { ...headers, authorization }
-      const answer = await this.#send(endpoint.registry, { method, url, headers: sent, ...(signal === undefined ? {} : { signal }) })
+      const answer = await this.#send(endpoint, { method, url, headers: sent, ...(signal === undefined ? {} : { signal }) })
       if (!isRedirect(answer.status)) return { answer, elsewhere }
       discard(answer)
       if (hops === MAX_REDIRECTS) throw new LayerswarmError('REGISTRY_FAILED', { detail: `${endpoint.registry} redirects too often` })
@@ -171,7 +172,7 @@ export class Requests {
   /** Some registries tell how to authenticate only at the API's root. */
   async #ping(endpoint: Endpoint, signal: AbortSignal | undefined): Promise<Challenge[]> {
     const url = new URL('/v2/', endpoint.base)
-    const answer = await this.#send(endpoint.registry, { method: 'GET', url, headers: {}, ...(signal === undefined ? {} : { signal }) })
+    const answer = await this.#send(endpoint, { method: 'GET', url, headers: {}, ...(signal === undefined ? {} : { signal }) })
     discard(answer)
     // The scope there is a placeholder, never the one of this repository.
     return parseChallenges(answer.headers['www-authenticate']).map(({ scheme, parameters: { scope: _, ...parameters } }) => ({
@@ -183,7 +184,7 @@ export class Requests {
   async #fetchToken(endpoint: Endpoint, wish: TokenWish, credential: Credential | undefined): Promise<Token> {
     const { registry } = endpoint
     return this.#retrying(registry, undefined, async () => {
-      const answer = await this.#send(registry, tokenRequest(wish, credential, this.#userAgent))
+      const answer = await this.#askForToken(endpoint, tokenRequest(wish, credential, this.#userAgent))
       if (answer.status === 200) {
         const body = await readAll(
           registry,
@@ -199,6 +200,27 @@ export class Requests {
       const detail = `the token server of ${registry} answered ${answer.status}`
       return { ...failure, error: new LayerswarmError(code, { detail }) }
     })
+  }
+
+  /** Follows a token server that has moved. What is secret goes to no other origin than the one that the registry named. */
+  async #askForToken(endpoint: Endpoint, first: HttpRequest): Promise<HttpResponse> {
+    let request = first
+    for (let hops = 0; ; hops++) {
+      const answer = await this.#send(endpoint, request)
+      if (!isRedirect(answer.status)) return answer
+      discard(answer)
+      const moved = `the token server of ${endpoint.registry}`
+      if (hops === MAX_REDIRECTS) throw new LayerswarmError('REGISTRY_FAILED', { detail: `${moved} redirects too often` })
+      const url = redirectTarget(moved, request.url, header(answer.headers, 'location'), endpoint.insecure)
+      if (sameOrigin(url, request.url)) {
+        request = { ...request, url }
+      } else if (request.method === 'GET') {
+        const { authorization: _, ...headers } = request.headers
+        request = { ...request, url, headers }
+      } else {
+        throw new LayerswarmError('REGISTRY_DENIED', { detail: `${moved} redirects to ${url.host}, where no refresh token is sent` })
+      }
+    }
   }
 
   #refused(registry: string, answer: HttpResponse): Failure {

@@ -1,6 +1,8 @@
 import type { Readable } from 'node:stream'
-import { Agent } from 'undici'
+import { LayerswarmError } from '@layerswarm/core/errors.ts'
 import type { Abortable } from '../ports.ts'
+import { Connections, type ConnectionsDeps } from './connections.ts'
+import type { Endpoint } from './endpoint.ts'
 import { BODY_TIMEOUT_MS, CONNECT_TIMEOUT_MS, CONNECTIONS_PER_ORIGIN, DRAIN_BYTES, HEADERS_TIMEOUT_MS, KEEP_ALIVE_MS } from './limits.ts'
 
 export interface TransportOptions {
@@ -30,33 +32,39 @@ export interface HttpResponse {
 
 /** One HTTP exchange at a time, over pools of connections kept per origin. No redirects, no retries. */
 export class Transport implements AsyncDisposable {
-  readonly #agent: Agent
+  readonly #connections: Connections
   readonly #userAgent: string
 
-  constructor(options: TransportOptions) {
+  constructor(deps: ConnectionsDeps, options: TransportOptions) {
     this.#userAgent = options.userAgent
-    this.#agent = new Agent({
-      connections: options.connectionsPerOrigin ?? CONNECTIONS_PER_ORIGIN,
-      connect: { timeout: options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS },
-      headersTimeout: options.headersTimeoutMs ?? HEADERS_TIMEOUT_MS,
-      bodyTimeout: options.bodyTimeoutMs ?? BODY_TIMEOUT_MS,
-      keepAliveTimeout: KEEP_ALIVE_MS,
-      // Streams of one HTTP/2 connection share its window and its fate; separate connections do not.
-      allowH2: false
+    this.#connections = new Connections(deps, {
+      connectTimeoutMs: options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS,
+      pool: {
+        connections: options.connectionsPerOrigin ?? CONNECTIONS_PER_ORIGIN,
+        headersTimeout: options.headersTimeoutMs ?? HEADERS_TIMEOUT_MS,
+        bodyTimeout: options.bodyTimeoutMs ?? BODY_TIMEOUT_MS,
+        keepAliveTimeout: KEEP_ALIVE_MS,
+        // Streams of one HTTP/2 connection share its window and its fate; separate connections do not.
+        allowH2: false
+      }
     })
   }
 
   /**
    * Resolves once the headers are here. The signal also ends the body, and its connection.
-   * @throws what the network or undici throws, or the signal's reason
+   * @param endpoint the registry on whose behalf: it decides who is trusted at the address
+   * @throws what the network or undici throws, or the signal's reason; {LayerswarmError} REGISTRY_UNREACHABLE for
+   *   certificates that are no good and for a proxy that refuses
    */
-  async send({ method, url, headers, body, signal }: HttpRequest): Promise<HttpResponse> {
+  async send(endpoint: Endpoint, { method, url, headers, body, signal }: HttpRequest): Promise<HttpResponse> {
     signal?.throwIfAborted()
-    const answer = this.#agent.request({
-      origin: url.origin,
-      path: url.pathname + url.search,
+    const route = await this.#connections.route(endpoint, url)
+    signal?.throwIfAborted()
+    const answer = route.dispatcher.request({
+      origin: route.origin,
+      path: route.path,
       method,
-      headers: { ...headers, 'user-agent': this.#userAgent, 'accept-encoding': 'identity' },
+      headers: { ...headers, ...route.headers, 'user-agent': this.#userAgent, 'accept-encoding': 'identity' },
       ...(body === undefined ? {} : { body }),
       ...(signal === undefined ? {} : { signal })
     })
@@ -64,12 +72,15 @@ export class Transport implements AsyncDisposable {
     const reply = await orAborted(answer, signal)
     // A body that breaks while nobody reads it must not end the process; a reader still sees the error.
     reply.body.on('error', () => undefined)
-    return { method, status: reply.statusCode, headers: reply.headers, body: reply.body }
+    const response = { method, status: reply.statusCode, headers: reply.headers, body: reply.body }
+    if (route.proxy === undefined || response.status !== 407) return response
+    discard(response)
+    throw new LayerswarmError('REGISTRY_UNREACHABLE', { detail: `the proxy ${route.proxy.url.host} answered 407 for ${url.host}` })
   }
 
   /** Breaks off everything under way. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#agent.destroy()
+    await this.#connections[Symbol.asyncDispose]()
   }
 }
 
