@@ -166,7 +166,8 @@ async function openStorage(config: AgentConfig, log: Logger): Promise<Storage> {
         log,
         metrics: {
           onRequest: ({ registry, status }) => metrics.registryRequests.inc({ registry, status: String(status) }),
-          onBytes: ({ bytes }) => metrics.bytes.inc({ direction: 'in', source: 'registry' }, bytes)
+          onBytes: ({ bytes }) => metrics.bytes.inc({ direction: 'in', source: 'registry' }, bytes),
+          onSent: ({ bytes }) => metrics.bytes.inc({ direction: 'out', source: 'registry' }, bytes)
         }
       },
       { registries, userAgent: USER_AGENT }

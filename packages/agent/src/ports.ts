@@ -240,6 +240,35 @@ export interface RegistryClient {
   allows(registry: string): boolean
 }
 
+/** How a registry came by a blob: it had it, another of its repositories did, or it was sent. */
+export type Uploaded = 'held' | 'mounted' | 'sent'
+
+export interface UploadOptions extends Abortable {
+  /** Another repository of the same registry that may have it: then nothing needs to be sent. */
+  readonly mountFrom?: string
+  /** Told the bytes that were sent so far; fewer than before when an upload is taken up again after a break. */
+  readonly onSent?: (bytes: number) => void
+}
+
+/** Content that registries are given, as far as configuration allows them. */
+export interface RegistryUploads {
+  /**
+   * Gives a repository a blob that it lacks.
+   * @param content the blob's bytes from an offset on; asked for again when an upload breaks
+   * @throws {LayerswarmError} REGISTRY_…, DIGEST_MISMATCH, NAME_INVALID, and what `content` throws
+   */
+  blob(ref: ContentRef, size: number, content: (from: number) => AsyncIterable<Uint8Array>, options?: UploadOptions): Promise<Uploaded>
+  /**
+   * Gives a repository a manifest, under its digest or a tag.
+   * @throws {LayerswarmError} BLOB_UNKNOWN when the registry lacks what it names; REGISTRY_…, DIGEST_MISMATCH, NAME_INVALID
+   */
+  manifest(
+    ref: ContentRef | TagRef,
+    content: { readonly bytes: Uint8Array; readonly mediaType: string },
+    options?: Abortable
+  ): Promise<void>
+}
+
 // --- directory -----------------------------------------------------------------------------------------------------
 
 export interface PlanRequest {

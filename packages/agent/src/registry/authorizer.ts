@@ -22,6 +22,10 @@ type Demand = { readonly scheme: 'basic' } | { readonly scheme: 'bearer'; readon
 export interface Subject {
   readonly endpoint: Endpoint
   readonly repository: string
+  /** What is to be done there; `pull` by default. */
+  readonly actions?: 'pull' | 'pull,push'
+  /** Another repository of the same registry that is read on the way. */
+  readonly alsoReads?: string
 }
 
 /**
@@ -90,8 +94,8 @@ export class Authorizer {
   }
 }
 
-function keyOf({ endpoint, repository }: Subject): string {
-  return `${endpoint.registry} ${repository}`
+function keyOf({ endpoint, repository, actions = 'pull', alsoReads = '' }: Subject): string {
+  return `${endpoint.registry} ${repository} ${actions} ${alsoReads}`
 }
 
 /** Tokens for different credentials are different tokens. The credential goes in hashed: keys end up in heap dumps. */
@@ -99,12 +103,17 @@ function tokenKey({ realm, service, scopes }: TokenWish, credential: Credential 
   return JSON.stringify([realm.href, service, scopes, credential === undefined ? '' : hash('sha256', JSON.stringify(credential))])
 }
 
-function demandOf({ endpoint, repository }: Subject, challenges: readonly Challenge[]): Demand | undefined {
+function demandOf(subject: Subject, challenges: readonly Challenge[]): Demand | undefined {
   const bearer = challenges.find(({ scheme, parameters }) => scheme === 'bearer' && parameters.realm !== undefined)
   if (bearer !== undefined) {
-    return { scheme: 'bearer', wish: tokenWish(endpoint, repositoryPath(endpoint.registry, repository), bearer) }
+    return { scheme: 'bearer', wish: tokenWish(subject.endpoint, scopesOf(subject), bearer) }
   }
   return challenges.some(({ scheme }) => scheme === 'basic') ? { scheme: 'basic' } : undefined
+}
+
+function scopesOf({ endpoint, repository, actions = 'pull', alsoReads }: Subject): string[] {
+  const scope = (name: string, what: string) => `repository:${repositoryPath(endpoint.registry, name)}:${what}`
+  return [scope(repository, actions), ...(alsoReads === undefined ? [] : [scope(alsoReads, 'pull')])]
 }
 
 function denied({ endpoint }: Subject, why: string): LayerswarmError {

@@ -26,6 +26,13 @@ export const BUSY_DEFAULT_MS = 5_000
 /** Longest wait that is honoured: a registry cannot shut this host out for good. */
 export const BUSY_MAX_MS = 3_600_000
 
+/** A registry may hash, or copy to its object store, all of a blob before it answers the last byte, ms. */
+export const UPLOAD_ANSWER_MS = 120_000
+/** Times that a blob's upload is taken up again after a break, or begun anew: one that breaks more often will not end. */
+export const MAX_UPLOAD_BREAKS = 5
+/** Longest error document of a registry that is looked into. */
+export const MAX_ERROR_BYTES = 64 * 1024
+
 /** Tokens are a few KiB; some with many groups in them reach 100 KiB. */
 export const MAX_TOKEN_BYTES = 1024 * 1024
 /** What a token without `expires_in` lives (distribution's token specification), seconds. */

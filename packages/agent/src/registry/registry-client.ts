@@ -12,6 +12,7 @@ import { contentPath, type Endpoint, endpointOf, type RegistryOptions } from './
 import { Proxies } from './proxies.ts'
 import { type Ask, type RegistryMetrics, Requests } from './requests.ts'
 import { discard, type HttpResponse, header, Transport, type TransportOptions } from './transport.ts'
+import { RegistryUploader } from './upload.ts'
 
 export interface RegistryClientDeps {
   readonly log: Pick<Logger, 'debug' | 'warn'>
@@ -45,6 +46,8 @@ export class UndiciRegistryClient implements RegistryClient, AsyncDisposable {
   readonly #endpoints: ReadonlyMap<string, Endpoint>
   readonly #transport: Transport
   readonly #requests: Requests
+  /** The writing half of the same registries. */
+  readonly uploads: RegistryUploader
 
   /** @throws {LayerswarmError} CONFIG_INVALID for a proxy that is no address */
   constructor(deps: RegistryClientDeps, options: RegistryClientOptions) {
@@ -56,6 +59,7 @@ export class UndiciRegistryClient implements RegistryClient, AsyncDisposable {
       { transport: this.#transport, log, credentials, clock, random, ...(metrics === undefined ? {} : { metrics }) },
       { userAgent: options.userAgent }
     )
+    this.uploads = new RegistryUploader({ requests: this.#requests, endpoint: (registry) => this.#endpoint(registry) })
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -129,9 +133,13 @@ export class UndiciRegistryClient implements RegistryClient, AsyncDisposable {
   }
 
   #subject({ registry, repository }: { readonly registry: string; readonly repository: string }) {
+    return { endpoint: this.#endpoint(registry), repository }
+  }
+
+  #endpoint(registry: string): Endpoint {
     const endpoint = this.#endpoints.get(registry)
     if (endpoint === undefined) throw new LayerswarmError('REGISTRY_NOT_ALLOWED', { detail: registry.slice(0, 200) })
-    return { endpoint, repository }
+    return endpoint
   }
 
   async #manifest(ask: Omit<Ask, 'method' | 'headers'>): Promise<{ readonly bytes: Uint8Array; readonly mediaType: string }> {

@@ -19,6 +19,8 @@ export interface RegistryMetrics {
   onRequest(request: { readonly registry: string; readonly status: number | 'error' }): void
   /** Bytes of bodies as they arrive. */
   onBytes(received: { readonly registry: string; readonly bytes: number }): void
+  /** Bytes of blobs as they are sent. */
+  onSent(sent: { readonly registry: string; readonly bytes: number }): void
 }
 
 export interface RequestsDeps {
@@ -33,12 +35,17 @@ export interface RequestsDeps {
 
 /** A request of the distribution API. */
 export interface Ask extends Abortable, Subject {
-  readonly method: 'GET' | 'HEAD'
-  /** Below the repository. */
-  readonly path: string
+  readonly method: HttpRequest['method']
+  /** Below the repository; or an address that the registry gave, which may lie elsewhere. */
+  readonly path: string | URL
   readonly headers: Readonly<Record<string, string>>
   /** Statuses from 400 on that are answers for the caller, not failures. */
   readonly accepts?: (status: number) => boolean
+  /** What to send: made anew for each attempt. */
+  readonly body?: () => NonNullable<HttpRequest['body']>
+  /** Most attempts, for what cannot just be done again; {@link MAX_ATTEMPTS} by default. */
+  readonly attempts?: number
+  readonly headersTimeoutMs?: number
 }
 
 /** After these a redirect target's address may have run out; some blob stores say 400 for an expired signature. */
@@ -68,7 +75,7 @@ export class Requests {
    * @throws {LayerswarmError} NOT_FOUND, REGISTRY_DENIED, REGISTRY_UNREACHABLE, REGISTRY_FAILED, REGISTRY_BUSY, SIZE_MISMATCH (416)
    */
   async ask<T>(ask: Ask, consume: (answer: HttpResponse) => Promise<T>): Promise<T> {
-    return this.#retrying(ask.endpoint.registry, ask.signal, async () => {
+    return this.#retrying(ask.endpoint.registry, ask, async () => {
       const answer = await this.#authorized(ask)
       if (answer.status < 400 || ask.accepts?.(answer.status) === true) return { value: await consume(answer) }
       return this.#refused(ask.endpoint.registry, answer)
@@ -82,6 +89,14 @@ export class Requests {
     await clock.sleep(most * (0.5 + random() / 2), signal === undefined ? {} : { signal })
   }
 
+  /** Content as it is sent, its bytes counted. */
+  async *sent(registry: string, content: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+    for await (const chunk of content) {
+      this.#deps.metrics?.onSent({ registry, bytes: chunk.byteLength })
+      yield chunk
+    }
+  }
+
   /** The decoded body of an answer, its bytes counted. */
   content(registry: string, answer: HttpResponse): AsyncIterable<Uint8Array> {
     return contentOf(registry, answer, (bytes) => this.#deps.metrics?.onBytes({ registry, bytes }))
@@ -89,7 +104,7 @@ export class Requests {
 
   async #retrying<T>(
     registry: string,
-    signal: AbortSignal | undefined,
+    { signal, attempts = MAX_ATTEMPTS }: Pick<Ask, 'signal' | 'attempts'>,
     attempt: () => Promise<{ readonly value: T } | Failure>
   ): Promise<T> {
     for (let tries = 1; ; tries++) {
@@ -104,7 +119,7 @@ export class Requests {
         if (isLayerswarmError(error)) throw error
         failure = networkFailure(registry, error)
       }
-      if (!failure.again || tries === MAX_ATTEMPTS) throw failure.error
+      if (!failure.again || tries >= attempts) throw failure.error
       this.#deps.log.debug({ registry, tries, reason: failure.error.message }, 'registry is asked again')
       await this.backOff(tries, signal)
     }
@@ -133,10 +148,12 @@ export class Requests {
   async #authorized(ask: Ask): Promise<HttpResponse> {
     const { endpoint, signal } = ask
     const { log } = this.#deps
-    const home = new URL(`/v2/${repositoryPath(endpoint.registry, ask.repository)}/${ask.path}`, endpoint.base)
+    const home =
+      ask.path instanceof URL ? ask.path : new URL(`/v2/${repositoryPath(endpoint.registry, ask.repository)}/${ask.path}`, endpoint.base)
     let authorization = await this.#authorizer.known(ask, signal)
     let challenged = false
-    let renewed = false
+    // An address elsewhere that the registry gave is all there is: asking it again gives no other.
+    let renewed = !sameOrigin(home, endpoint.base)
     for (;;) {
       const { answer, elsewhere } = await this.#follow(ask, home, authorization)
       if (elsewhere ? renewed || !STALE_TARGET.includes(answer.status) : challenged || answer.status !== 401) return answer
@@ -157,15 +174,22 @@ export class Requests {
   async #follow(ask: Ask, home: URL, authorization: string | undefined): Promise<{ answer: HttpResponse; elsewhere: boolean }> {
     const { endpoint, method, headers, signal } = ask
     let url = home
-    let elsewhere = false
+    let elsewhere = !sameOrigin(home, endpoint.base)
     for (let hops = 0; ; hops++) {
       const sent = elsewhere || authorization === undefined ? headers : { ...headers, authorization }
-      const answer = await this.#send(endpoint, { method, url, headers: sent, ...(signal === undefined ? {} : { signal }) })
+      const answer = await this.#send(endpoint, {
+        method,
+        url,
+        headers: sent,
+        ...(ask.body === undefined ? {} : { body: ask.body() }),
+        ...(ask.headersTimeoutMs === undefined ? {} : { headersTimeoutMs: ask.headersTimeoutMs }),
+        ...(signal === undefined ? {} : { signal })
+      })
       if (!isRedirect(answer.status)) return { answer, elsewhere }
       discard(answer)
       if (hops === MAX_REDIRECTS) throw new LayerswarmError('REGISTRY_FAILED', { detail: `${endpoint.registry} redirects too often` })
       url = redirectTarget(endpoint.registry, url, header(answer.headers, 'location'), endpoint.insecure)
-      elsewhere ||= !sameOrigin(url, home)
+      elsewhere ||= !sameOrigin(url, endpoint.base)
     }
   }
 
@@ -183,7 +207,7 @@ export class Requests {
 
   async #fetchToken(endpoint: Endpoint, wish: TokenWish, credential: Credential | undefined): Promise<Token> {
     const { registry } = endpoint
-    return this.#retrying(registry, undefined, async () => {
+    return this.#retrying(registry, {}, async () => {
       const answer = await this.#askForToken(endpoint, tokenRequest(wish, credential, this.#userAgent))
       if (answer.status === 200) {
         const body = await readAll(

@@ -19,18 +19,17 @@ export interface Token {
 }
 
 /**
- * Reads a Bearer challenge, with our own scope added: some registries challenge with another repository's or none.
+ * Reads a Bearer challenge, with our own scopes added: some registries challenge with another repository's or none.
  * @throws {LayerswarmError} REGISTRY_DENIED for a token server that is no URL or not secure: a credential may go there
  */
-export function tokenWish(endpoint: Endpoint, repository: string, { parameters }: Challenge): TokenWish {
+export function tokenWish(endpoint: Endpoint, own: readonly string[], { parameters }: Challenge): TokenWish {
   const realm = URL.parse(parameters.realm ?? '')
   const secure = realm?.protocol === 'https:' || (realm?.protocol === 'http:' && endpoint.insecure)
   if (realm === null || !secure || realm.username !== '' || realm.password !== '') {
     throw new LayerswarmError('REGISTRY_DENIED', { detail: `${endpoint.registry} names a token server that is not secure` })
   }
-  const own = `repository:${repository}:pull`
   const asked = (parameters.scope ?? '').split(' ').filter((scope) => scope !== '')
-  return { realm, service: parameters.service, scopes: [...new Set([own, ...asked])].sort() }
+  return { realm, service: parameters.service, scopes: [...new Set([...own, ...asked])].sort() }
 }
 
 export function basicAuthorization(username: string, password: string): string {

@@ -14,10 +14,13 @@ export interface TransportOptions {
 }
 
 export interface HttpRequest extends Abortable {
-  readonly method: 'GET' | 'HEAD' | 'POST'
+  readonly method: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH'
   readonly url: URL
   readonly headers: Readonly<Record<string, string>>
-  readonly body?: string
+  /** Sent as it comes; the headers say how long it is. */
+  readonly body?: string | Uint8Array | Readable
+  /** How long the answer's head may take once nothing more is sent, ms; the transport's own limit by default. */
+  readonly headersTimeoutMs?: number
 }
 
 export type HttpHeaders = Readonly<Record<string, string | string[] | undefined>>
@@ -56,7 +59,7 @@ export class Transport implements AsyncDisposable {
    * @throws what the network or undici throws, or the signal's reason; {LayerswarmError} REGISTRY_UNREACHABLE for
    *   certificates that are no good and for a proxy that refuses
    */
-  async send(endpoint: Endpoint, { method, url, headers, body, signal }: HttpRequest): Promise<HttpResponse> {
+  async send(endpoint: Endpoint, { method, url, headers, body, headersTimeoutMs, signal }: HttpRequest): Promise<HttpResponse> {
     signal?.throwIfAborted()
     const route = await this.#connections.route(endpoint, url)
     signal?.throwIfAborted()
@@ -66,6 +69,7 @@ export class Transport implements AsyncDisposable {
       method,
       headers: { ...headers, ...route.headers, 'user-agent': this.#userAgent, 'accept-encoding': 'identity' },
       ...(body === undefined ? {} : { body }),
+      ...(headersTimeoutMs === undefined ? {} : { headersTimeout: headersTimeoutMs }),
       ...(signal === undefined ? {} : { signal })
     })
     // While a request waits for a connection, undici notes an abort but does not tell.

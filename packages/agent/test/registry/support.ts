@@ -35,6 +35,7 @@ export class ClientUnderTest implements AsyncDisposable {
   readonly lines: string[] = []
   readonly statuses: (number | 'error')[] = []
   received = 0
+  sent = 0
   readonly client: UndiciRegistryClient
 
   constructor(host: string, options: Partial<RegistryClientOptions> = {}, credentials?: CredentialSource) {
@@ -50,6 +51,9 @@ export class ClientUnderTest implements AsyncDisposable {
           onRequest: ({ status }) => this.statuses.push(status),
           onBytes: ({ bytes }) => {
             this.received += bytes
+          },
+          onSent: ({ bytes }) => {
+            this.sent += bytes
           }
         },
         ...(credentials === undefined ? {} : { credentials })

@@ -29,6 +29,8 @@ export interface Fault {
   readonly corruptAt?: number
   /** The body is compressed although nobody asked for it. */
   readonly gzip?: boolean
+  /** The connection is reset once this many bytes of an upload have come; they are kept. */
+  readonly breakUploadAfter?: number
   /** Bytes per second. */
   readonly rate?: number
   /** A blob is sent from another origin, which rejects Authorization. The address is good for `uses` requests (default: always). */

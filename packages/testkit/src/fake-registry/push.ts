@@ -74,14 +74,15 @@ export class Push {
     if (start !== undefined && Number(start) !== session.upload.size) {
       return sendError(exchange, 416, 'RANGE_INVALID', progress(session))
     }
-    await session.upload.append(request)
+    await receive(exchange, request, session)
     return send(exchange, 202, progress(session))
   }
 
   async #finish(exchange: Exchange, request: IncomingMessage, session: Session, query: URLSearchParams): Promise<void> {
     const digest = query.get('digest') ?? ''
+    // What breaks off before its end can be taken up.
+    await receive(exchange, request, session)
     this.#sessions.delete(session.id)
-    await session.upload.append(request)
     if (!isDigest(digest)) {
       await session.upload.discard()
       return sendError(exchange, 400, 'DIGEST_INVALID')
@@ -124,6 +125,23 @@ export function storeManifest(
   const repository = repositories.ensure(name)
   repository.manifests.set(digest, { digest, mediaType, bytes, subject: subject?.digest, artifactType })
   if (tag !== undefined) repository.tags.set(tag, digest)
+}
+
+async function receive({ fault, response }: Exchange, request: IncomingMessage, { upload }: Session): Promise<void> {
+  const most = fault.breakUploadAfter
+  if (most === undefined) return upload.append(request)
+  await upload.append(firstOf(request, most))
+  response.socket?.resetAndDestroy()
+  throw new Error('broken as told')
+}
+
+async function* firstOf(chunks: AsyncIterable<Uint8Array>, bytes: number): AsyncIterable<Uint8Array> {
+  let left = bytes
+  for await (const chunk of chunks) {
+    if (left > 0) yield chunk.subarray(0, left)
+    left -= chunk.byteLength
+    if (left <= 0) return
+  }
 }
 
 function progress({ id, repository, upload }: Session): Record<string, string> {
