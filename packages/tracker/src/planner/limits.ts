@@ -56,6 +56,8 @@ export const SLOW_HOLDER_SHARE = 1 / 3
  * after half a second, all but the first host are slow, and that one ends up fetching, and sending, everything.
  */
 export const SLOW_AFTER_MS = 3_000
+/** A measuring window without a byte for so long counts as the rate that it shows, ms. */
+export const STANDSTILL_MS = 1_000
 /** Stated rates kept per blob for the median. */
 export const MAX_STATED_RATES = 64
 

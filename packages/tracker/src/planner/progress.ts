@@ -16,6 +16,7 @@ import {
   SILENT_MS,
   SLOW_AFTER_MS,
   SLOW_HOLDER_SHARE,
+  STANDSTILL_MS,
   TICK_MS
 } from './limits.ts'
 import type { Outbox } from './messages.ts'
@@ -154,7 +155,7 @@ function isTooSlow(holder: Holder, now: number): boolean {
 /** The measured rate, or less when the window still open has been empty for long. */
 function currentRate(meter: Meter, now: number): number {
   const elapsed = now - meter.since
-  const open = elapsed >= SLOW_AFTER_MS ? (meter.bytes * 1000) / elapsed : Number.POSITIVE_INFINITY
+  const open = elapsed >= STANDSTILL_MS ? (meter.bytes * 1000) / elapsed : Number.POSITIVE_INFINITY
   return Math.min(meter.rate ?? Number.POSITIVE_INFINITY, open)
 }
 
