@@ -4,6 +4,7 @@
 import { mkdir } from 'node:fs/promises'
 import { type Clock, systemClock } from '@layerswarm/core/clock.ts'
 import { formatHostPort } from '@layerswarm/core/config/addresses.ts'
+import { hostFacts } from '@layerswarm/core/config/options.ts'
 import { LayerswarmError } from '@layerswarm/core/errors.ts'
 import type { Logger } from '@layerswarm/core/log.ts'
 import { type AgentMetrics, createAgentMetrics, createMetricsRegistry } from '@layerswarm/core/metrics.ts'
@@ -24,8 +25,10 @@ import { Images } from './images/image-service.ts'
 import { Mirror } from './mirror/mirror.ts'
 import { Libp2pPeerNetwork } from './peers/network.ts'
 import type { DirectoryNote, ImageService, PeerDirectory, PeerNetwork } from './ports.ts'
+import { authPaths } from './registry/auth-paths.ts'
 import { UndiciRegistryClient } from './registry/registry-client.ts'
 import { registrySource } from './registry/registry-source.ts'
+import { StoredCredentials } from './registry/stored-credentials.ts'
 import { agentStatus } from './status.ts'
 import { FsBlobStore } from './store/fs-blob-store.ts'
 import { SwarmContentService } from './swarm/content-service.ts'
@@ -159,18 +162,23 @@ async function openStorage(config: AgentConfig, log: Logger): Promise<Storage> {
   })
   const maxBytes = config.maxDisk ?? (await defaultMaxBytes(config.dataDir))
   const store = parts.use(await FsBlobStore.open({ dataDir: config.dataDir, maxBytes }, { log }))
+  const { env, home } = hostFacts()
+  const files = config.registryAuth === 'none' ? [] : authPaths({ env, home, uid: process.getuid?.() })
+  const named = config.registryAuth === 'none' ? undefined : config.registryAuth
+  const credentials = parts.use(new StoredCredentials({ clock: systemClock, log }, { named, files, env }))
   const registries = new Map(config.registry.map((host) => [host, { insecure: config.insecureRegistry.includes(host) }]))
   const registry = parts.use(
     new UndiciRegistryClient(
       {
         log,
+        credentials,
         metrics: {
           onRequest: ({ registry, status }) => metrics.registryRequests.inc({ registry, status: String(status) }),
           onBytes: ({ bytes }) => metrics.bytes.inc({ direction: 'in', source: 'registry' }, bytes),
           onSent: ({ bytes }) => metrics.bytes.inc({ direction: 'out', source: 'registry' }, bytes)
         }
       },
-      { registries, userAgent: USER_AGENT }
+      { registries, certsDirs: config.certsDir, env, userAgent: USER_AGENT }
     )
   )
   const open = parts.move()

@@ -1,12 +1,22 @@
 import { hostPort, listenAddress, peerListenAddress, peerMultiaddr, registryHost } from '@layerswarm/core/config/addresses.ts'
 import { commonOptions, hostName, httpListen, peerListen, requireKeyBeyondLoopback } from '@layerswarm/core/config/common-options.ts'
-import { nameText, oneOf } from '@layerswarm/core/config/fields.ts'
+import { nameText, oneOf, path, textField } from '@layerswarm/core/config/fields.ts'
 import { type ConfigOf, list, type OptionSet, option, optional } from '@layerswarm/core/config/options.ts'
 import { size } from '@layerswarm/core/config/quantities.ts'
 import { LayerswarmError } from '@layerswarm/core/errors.ts'
 
 /** Public registries that most images come from; others are named by the operator, since `ns` comes from the network. */
 const DEFAULT_REGISTRIES = ['docker.io', 'registry.k8s.io', 'ghcr.io', 'quay.io', 'gcr.io']
+
+/** Where containerd, docker and containers/image (podman, buildah, CRI-O) keep registries' certificates. */
+const DEFAULT_CERTS_DIRS = ['/etc/containerd/certs.d', '/etc/docker/certs.d', '/etc/containers/certs.d']
+
+const authFile = textField<string>({
+  placeholder: 'FILE|none',
+  syntax: 'a path or none',
+  parse: (text) => (text === 'none' ? text : path('FILE').schema.safeParse(text).data),
+  format: (value) => value
+})
 
 const agentSpecs = {
   mirrorListen: option(listenAddress, 'where container clients ask this mirror', { host: '127.0.0.1', port: 5050 }),
@@ -24,6 +34,15 @@ const agentSpecs = {
     from: ({ insecureRegistry }) => (insecureRegistry === undefined ? DEFAULT_REGISTRIES : [])
   }),
   insecureRegistry: list(registryHost, 'a registry that is reached over plain HTTP; implies --registry'),
+  registryAuth: optional(
+    authFile,
+    "credentials of registries, in the format of docker's config.json, asked before the files of this user; none: send none at all",
+    'REGISTRY_AUTH_FILE, then what podman login and docker login wrote'
+  ),
+  certsDir: list(path('DIR'), 'folders HOST[:PORT] with private authorities and client certificates of registries', {
+    text: DEFAULT_CERTS_DIRS.join(', '),
+    from: () => DEFAULT_CERTS_DIRS
+  }),
   staleTags: option(
     oneOf(['off', 'host']),
     'when the registry cannot be reached, answer a tag with the last digest that this host knew (host) or fail (off)',

@@ -75,7 +75,7 @@ export const ERRORS = {
   },
   REGISTRY_DENIED: {
     text: 'the registry refused access',
-    remedy: 'check that the repository exists and that this host may read it',
+    remedy: 'check that the repository exists and that the credentials of this host may read it (docker login, --registry-auth FILE)',
     blame: 'registry'
   },
   REGISTRY_FAILED: { text: 'the registry failed', remedy: 'try again later; the status is in the detail', blame: 'registry' },

@@ -8,8 +8,6 @@ import { readHostsToml, type TlsPaths } from './hosts-toml.ts'
 import { MAX_REMEMBERED } from './limits.ts'
 import { Remembered } from './remembered.ts'
 
-/** Where containerd, docker and containers/image (podman, buildah, CRI-O) keep registries' certificates. */
-export const CERTS_DIRS = ['/etc/containerd/certs.d', '/etc/docker/certs.d', '/etc/containers/certs.d'] as const
 /** How long a look at the folders counts, ms: a renewed certificate is used that much later at most. */
 const LOOK_MS = 10_000
 

@@ -18,6 +18,15 @@ const PASSING = new Set([
   'EAI_AGAIN'
 ])
 
+/** Nobody who is trusted vouches for the certificate. */
+const UNTRUSTED = new Set([
+  'DEPTH_ZERO_SELF_SIGNED_CERT',
+  'SELF_SIGNED_CERT_IN_CHAIN',
+  'UNABLE_TO_GET_ISSUER_CERT',
+  'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
+  'UNABLE_TO_VERIFY_LEAF_SIGNATURE'
+])
+
 function codeOf(error: unknown): string | undefined {
   const code = error instanceof Error && 'code' in error ? error.code : undefined
   return typeof code === 'string' ? code : undefined
@@ -31,7 +40,7 @@ export function networkFailure(registry: string, error: unknown): Failure {
   const code = codeOf(error)
   return {
     error: new LayerswarmError(isMalformed(error, code) ? 'REGISTRY_FAILED' : 'REGISTRY_UNREACHABLE', {
-      detail: `${registry}: ${textOf(error, code)}`
+      detail: `${registry}: ${textOf(error, code)}${UNTRUSTED.has(code ?? '') ? `; a private authority goes to certs.d/${registry}/ca.crt` : ''}`
     }),
     again: code !== undefined && PASSING.has(code)
   }
