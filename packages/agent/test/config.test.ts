@@ -10,6 +10,12 @@ function read<C extends object>(set: OptionSet<C>, flags: Flags = {}, changed: P
   return resolveConfig(set, { flags, facts: { ...facts, ...changed } }).config
 }
 
+it('takes credentials from a file, or none at all', () => {
+  assert.equal(read(agentOptions, { registryAuth: '/etc/layerswarm/auth.json' }).registryAuth, '/etc/layerswarm/auth.json')
+  assert.equal(read(agentOptions, { registryAuth: 'none' }).registryAuth, 'none')
+  assert.throws(() => read(agentOptions, { registryAuth: '' }), { code: 'CONFIG_INVALID' })
+})
+
 it('has the documented defaults', () => {
   assert.deepEqual(read(agentOptions, {}, { root: true }), {
     mirrorListen: { host: '127.0.0.1', port: 5050 },
@@ -21,6 +27,8 @@ it('has the documented defaults', () => {
     zone: undefined,
     registry: ['docker.io', 'registry.k8s.io', 'ghcr.io', 'quay.io', 'gcr.io'],
     insecureRegistry: [],
+    registryAuth: undefined,
+    certsDir: ['/etc/containerd/certs.d', '/etc/docker/certs.d', '/etc/containers/certs.d'],
     staleTags: 'host',
     maxDisk: undefined,
     dataDir: '/var/lib/layerswarm',
