@@ -5,9 +5,9 @@ import { Access, type AccessRule } from './fake-registry/access.ts'
 import { type BlobStorage, directoryStorage, memoryStorage } from './fake-registry/blob-storage.ts'
 import { type ActiveFault, FaultBook, type FaultRule, type RequestKind } from './fake-registry/faults.ts'
 import { Listener } from './fake-registry/listener.ts'
-import { servePull } from './fake-registry/pull.ts'
+import { type StoredContent, sendStored, servePull } from './fake-registry/pull.ts'
 import { Push, storeManifest } from './fake-registry/push.ts'
-import { type Exchange, send, sendContent, sendError } from './fake-registry/reply.ts'
+import { type Exchange, send, sendError } from './fake-registry/reply.ts'
 import { Repositories } from './fake-registry/repositories.ts'
 import { RequestLog } from './fake-registry/request-log.ts'
 import { routeOf } from './fake-registry/route.ts'
@@ -36,13 +36,13 @@ export class FakeRegistry implements AsyncDisposable {
   readonly #main: Listener
   /** Another origin: the token server, and where blobs are redirected to. */
   readonly #other: Listener
-  readonly #targets = new Map<string, { readonly digest: string; left: number }>()
+  readonly #targets = new Map<string, { readonly content: StoredContent; left: number }>()
 
   private constructor(options: FakeRegistryOptions) {
     const { hostname = '127.0.0.1', port = 0, dir, access } = options
     this.#storage = dir === undefined ? memoryStorage() : directoryStorage(dir)
     this.#push = new Push(this.#storage, this.#repositories)
-    this.#access = access === undefined ? undefined : new Access(access, () => `http://${this.#other.host}/token`)
+    this.#access = access === undefined ? undefined : new Access(access, () => this.#realm)
     this.#main = new Listener((request, response) => this.#answer(request, response), hostname, port)
     this.#other = new Listener((request, response) => this.#answerElsewhere(request, response), hostname, 0)
   }
@@ -65,6 +65,13 @@ export class FakeRegistry implements AsyncDisposable {
   /** `host:port` of the token server and of redirected blobs. */
   get otherHost(): string {
     return this.#other.host
+  }
+
+  /** Where the token server answers. */
+  get #realm(): string {
+    const rule = this.#access?.rule
+    const path = rule?.type === 'bearer' ? rule.realmPath : undefined
+    return path === undefined ? `http://${this.#other.host}/token` : `${this.url}${path}`
   }
 
   async start(): Promise<void> {
@@ -122,7 +129,8 @@ export class FakeRegistry implements AsyncDisposable {
   }
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const { pathname, searchParams } = new URL(request.url ?? '', this.url)
+    const { pathname, searchParams, origin } = new URL(request.url ?? '', this.url)
+    if (`${origin}${pathname}` === this.#realm) return this.#issueToken(request, response, searchParams)
     const route = routeOf(pathname)
     const exchange = this.#begin(request, response, route.kind, route.repository, route.reference)
     if (await this.#failed(exchange)) return
@@ -130,15 +138,15 @@ export class FakeRegistry implements AsyncDisposable {
     const reading = request.method === 'GET' || request.method === 'HEAD'
     const scope = route.repository === undefined ? undefined : `repository:${route.repository}:${reading ? 'pull' : 'pull,push'}`
     const challenge = this.#access?.check(request.headers.authorization, scope)
-    if (challenge !== undefined) return sendError(exchange, 401, 'UNAUTHORIZED', { 'www-authenticate': challenge })
+    if (challenge !== undefined) return sendError(exchange, 401, 'UNAUTHORIZED', challenge === '' ? {} : { 'www-authenticate': challenge })
     if (!reading || route.kind === 'upload') return this.#push.serve(exchange, request, route, searchParams)
     const parts = {
       storage: this.#storage,
       repositories: this.#repositories,
-      redirectTarget: async (digest: string, uses: number) => {
+      redirectTarget: (content: StoredContent, uses: number) => {
         const id = String(this.#targets.size)
-        this.#targets.set(id, { digest, left: uses })
-        return `http://${this.#other.host}/stored/${digest}?signature=${id}`
+        this.#targets.set(id, { content, left: uses })
+        return `http://${this.#other.host}/stored/${content.digest}?signature=${id}`
       }
     }
     return servePull(parts, exchange, route, searchParams, request.headers.range)
@@ -152,9 +160,7 @@ export class FakeRegistry implements AsyncDisposable {
     const target = this.#targets.get(searchParams.get('signature') ?? '')
     if (request.headers.authorization !== undefined) return sendError(exchange, 400, 'DENIED')
     if (target === undefined || target.left-- <= 0) return sendError(exchange, 403, 'DENIED')
-    const blob = this.#storage.get(target.digest as Digest)
-    if (blob === undefined) return sendError(exchange, 404, 'BLOB_UNKNOWN')
-    return sendContent(exchange, { 'content-type': 'application/octet-stream' }, blob, request.headers.range)
+    return sendStored(exchange, target.content, request.headers.range)
   }
 
   async #issueToken(request: IncomingMessage, response: ServerResponse, query: URLSearchParams): Promise<void> {

@@ -115,6 +115,66 @@ suite('tokens', () => {
   }
 })
 
+suite('a token server that has moved', () => {
+  /** Redirects token requests once: to the same server, at the same origin or under another name of it. */
+  function move(bench: Bench, elsewhere: boolean, status: number): void {
+    const host = elsewhere ? bench.registry.otherHost.replace('127.0.0.1', 'localhost') : bench.registry.otherHost
+    bench.registry.fault({ kind: 'token', times: 1, fault: { status, headers: { location: `http://${host}/token?moved` } } })
+  }
+
+  for (const status of [301, 302, 307, 308]) {
+    test(`${status}: the password goes along within the origin`, async () => {
+      await using bench = await open({ ...BEARER, username: PASSWORD.username, password: PASSWORD.password }, PASSWORD)
+      move(bench, false, status)
+      await bench.client.resolve(bench.blob)
+      assert.deepEqual(
+        bench.registry.log.requests({ kind: 'token' }).map(({ headers }) => headers.authorization !== undefined),
+        [true, true]
+      )
+    })
+  }
+
+  test('the password stays behind when it is another origin', async () => {
+    await using bench = await open({ ...BEARER, username: PASSWORD.username, password: PASSWORD.password }, PASSWORD)
+    move(bench, true, 307)
+    await assertCode(bench.client.resolve(bench.blob), 'REGISTRY_DENIED')
+    const [, second] = bench.registry.log.requests({ kind: 'token' })
+    assert.equal(second?.query, 'moved')
+    assert.equal(second?.headers.authorization, undefined)
+  })
+
+  test('whoever needs no password is served by another origin, too', async () => {
+    await using bench = await open(BEARER)
+    bench.registry.fault({
+      kind: 'token',
+      times: 1,
+      fault: {
+        status: 307,
+        headers: { location: `${tokenServer(bench)}?scope=repository:team/app:pull`.replace('127.0.0.1', 'localhost') }
+      }
+    })
+    await bench.client.resolve(bench.blob)
+  })
+
+  test('a refresh token is posted again within the origin, and nowhere else', async () => {
+    const access = { ...BEARER, username: 'sam', password: 'x', identityToken: 'refresh me' }
+    await using bench = await open(access, { kind: 'identity', token: 'refresh me' })
+    move(bench, false, 307)
+    await bench.client.resolve(bench.blob)
+    bench.registry.revokeTokens()
+    move(bench, true, 307)
+    await assertCode(bench.client.resolve(bench.blob), 'REGISTRY_DENIED')
+    assert.equal(bench.registry.log.count({ kind: 'token' }), 3)
+  })
+
+  test('moving without end is a failure', async () => {
+    await using bench = await open(BEARER)
+    bench.registry.fault({ kind: 'token', fault: { status: 307, headers: { location: '/token' } } })
+    await assertCode(bench.client.resolve(bench.blob), 'REGISTRY_FAILED')
+    assert.equal(bench.registry.log.count({ kind: 'token' }), 6)
+  })
+})
+
 suite('credentials', () => {
   test('a password goes to the token server', async () => {
     await using bench = await open({ ...BEARER, username: PASSWORD.username, password: PASSWORD.password }, PASSWORD)
@@ -176,6 +236,10 @@ suite('credentials', () => {
   })
 })
 
+function tokenServer(bench: Bench): string {
+  return `http://${bench.registry.otherHost}/token`
+}
+
 function challengeOf(bench: Bench): string {
-  return `Bearer realm="http://${bench.registry.otherHost}/token",service="fake-registry",error="invalid_token"`
+  return `Bearer realm="${tokenServer(bench)}",service="fake-registry",error="invalid_token"`
 }

@@ -17,6 +17,12 @@ export type AccessRule =
       readonly answer?: string
       /** The challenge leaves the scope out. */
       readonly noScope?: boolean
+      /** The token server is the registry itself, at this path; else another origin. */
+      readonly realmPath?: string
+      /** Scope in the challenge at the API's root. */
+      readonly rootScope?: string
+      /** Only the API's root tells how to get in; content is refused without a challenge. */
+      readonly rootOnly?: boolean
     }
 
 export interface TokenRequest {
@@ -46,15 +52,16 @@ export class Access {
     this.#tokens.clear()
   }
 
-  /** @returns the challenge to send with a 401, or undefined when the request may pass. */
+  /** @returns the challenge to send with a 401, empty for none, or undefined when the request may pass. */
   check(authorization: string | undefined, scope: string | undefined): string | undefined {
     const { rule } = this
     if (rule.type === 'basic') {
       return authorization === basicHeader(rule.username, rule.password) ? undefined : 'Basic realm="fake, registry"'
     }
-    const wanted = scope === undefined || rule.noScope === true ? '' : `,scope="${scope}"`
+    const told = rule.noScope === true ? undefined : (scope ?? rule.rootScope)
+    const wanted = told === undefined ? '' : `,scope="${told}"`
     const challenge = `Bearer realm="${this.#realm()}",service="fake-registry"${wanted}`
-    if (authorization === undefined) return challenge
+    if (authorization === undefined) return scope !== undefined && rule.rootOnly === true ? '' : challenge
     const granted = authorization.startsWith('Bearer ') ? this.#tokens.get(authorization.slice('Bearer '.length)) : undefined
     if (granted === undefined) return `${challenge},error="invalid_token"`
     return scope === undefined || covers(granted, scope) ? undefined : `${challenge},error="insufficient_scope"`

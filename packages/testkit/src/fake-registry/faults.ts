@@ -33,7 +33,7 @@ export interface Fault {
   readonly breakUploadAfter?: number
   /** Bytes per second. */
   readonly rate?: number
-  /** A blob is sent from another origin, which rejects Authorization. The address is good for `uses` requests (default: always). */
+  /** A blob or manifest is sent from another origin, which rejects Authorization. The address is good for `uses` requests (default: always). */
   readonly redirect?: { readonly uses?: number; readonly status?: 301 | 302 | 303 | 307 | 308 }
 }
 

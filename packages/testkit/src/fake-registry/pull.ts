@@ -1,16 +1,23 @@
 import { isDigest } from '@layerswarm/core/digest.ts'
 import { MEDIA_TYPES } from '@layerswarm/core/image/manifest.ts'
-import type { BlobStorage } from './blob-storage.ts'
+import type { BlobStorage, StoredBlob } from './blob-storage.ts'
 import { bytesAsBlob, type Exchange, send, sendContent, sendError } from './reply.ts'
 import type { Repositories } from './repositories.ts'
 import type { Route } from './route.ts'
+
+/** Content as it is sent, wherever that is from. */
+export interface StoredContent {
+  readonly digest: string
+  readonly mediaType: string
+  readonly blob: StoredBlob
+}
 
 /** What pulling needs of the registry. */
 export interface PullParts {
   readonly storage: BlobStorage
   readonly repositories: Repositories
-  /** The address of a blob at the other origin. */
-  redirectTarget(digest: string, uses: number): Promise<string>
+  /** The address of content at the other origin. */
+  redirectTarget(content: StoredContent, uses: number): string
 }
 
 /** GET and HEAD of the distribution API. */
@@ -29,19 +36,12 @@ export async function servePull(
     case 'blob': {
       const blob = isDigest(reference) && known?.blobs.has(reference) === true ? parts.storage.get(reference) : undefined
       if (blob === undefined) return sendError(exchange, 404, 'BLOB_UNKNOWN')
-      const { redirect } = exchange.fault
-      if (redirect !== undefined) {
-        const location = await parts.redirectTarget(reference, redirect.uses ?? Number.POSITIVE_INFINITY)
-        return send(exchange, redirect.status ?? 307, { location })
-      }
-      const headers = { 'content-type': 'application/octet-stream', 'docker-content-digest': reference, etag: `"${reference}"` }
-      return sendContent(exchange, headers, blob, range)
+      return serve(parts, exchange, { digest: reference, mediaType: 'application/octet-stream', blob }, range)
     }
     case 'manifest': {
       const manifest = parts.repositories.manifest(repository, reference)
       if (manifest === undefined) return sendError(exchange, 404, 'MANIFEST_UNKNOWN')
-      const headers = { 'content-type': manifest.mediaType, 'docker-content-digest': manifest.digest, etag: `"${manifest.digest}"` }
-      return sendContent(exchange, headers, bytesAsBlob(manifest.bytes), undefined)
+      return serve(parts, exchange, { ...manifest, blob: bytesAsBlob(manifest.bytes) }, undefined)
     }
     case 'tags': {
       if (known === undefined) return sendError(exchange, 404, 'NAME_UNKNOWN')
@@ -57,6 +57,18 @@ export async function servePull(
     default:
       return sendError(exchange, 404, 'NOT_FOUND')
   }
+}
+
+async function serve(parts: PullParts, exchange: Exchange, content: StoredContent, range: string | undefined): Promise<void> {
+  const { redirect } = exchange.fault
+  if (redirect === undefined) return sendStored(exchange, content, range)
+  const location = parts.redirectTarget(content, redirect.uses ?? Number.POSITIVE_INFINITY)
+  return send(exchange, redirect.status ?? 307, { location })
+}
+
+export function sendStored(exchange: Exchange, { digest, mediaType, blob }: StoredContent, range: string | undefined): Promise<void> {
+  const headers = { 'content-type': mediaType, 'docker-content-digest': digest, etag: `"${digest}"` }
+  return sendContent(exchange, headers, blob, range)
 }
 
 async function serveTags(exchange: Exchange, name: string, all: readonly string[], query: URLSearchParams): Promise<void> {
