@@ -3,7 +3,7 @@ import { CommanderError } from 'commander'
 import { EXIT_INTERRUPTED, Interrupted } from './signals.ts'
 
 export const EXIT_DONE = 0
-const EXIT_FAILED = 1
+export const EXIT_FAILED = 1
 /** An unknown or invalid command, option or value. */
 const EXIT_USAGE = 2
 

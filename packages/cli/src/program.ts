@@ -3,6 +3,7 @@ import { Command } from 'commander'
 import { addAgentCommand } from './commands/agent.ts'
 import { addClusterKeyCommand } from './commands/cluster-key.ts'
 import { addConfigCommand } from './commands/config.ts'
+import { addMirrorCommand } from './commands/mirror.ts'
 import { addPullCommand } from './commands/pull.ts'
 import { addStandaloneCommand } from './commands/standalone.ts'
 import { addTrackerCommand } from './commands/tracker.ts'
@@ -17,7 +18,15 @@ export function createProgram(): Command {
     .exitOverride()
     .configureOutput({ outputError: (text, write) => write(usageError(text, helpCommandOf(program))) })
     .configureHelp({ sortSubcommands: false })
-  for (const add of [addAgentCommand, addTrackerCommand, addStandaloneCommand, addPullCommand, addClusterKeyCommand, addConfigCommand]) {
+  for (const add of [
+    addAgentCommand,
+    addTrackerCommand,
+    addStandaloneCommand,
+    addPullCommand,
+    addMirrorCommand,
+    addClusterKeyCommand,
+    addConfigCommand
+  ]) {
     add(program)
   }
   return program.addHelpText('after', '\nLearn more about a command with: layerswarm COMMAND --help')

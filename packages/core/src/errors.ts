@@ -136,6 +136,11 @@ export const ERRORS = {
     remedy: 'the content is fetched again; if it repeats, check the network',
     blame: 'registry'
   },
+  SETUP_FAILED: {
+    text: "a container runtime's configuration cannot be read or written",
+    remedy: 'run this as a user who may write it, such as root, on a file system that is writable',
+    blame: 'local'
+  },
   AGENT_UNREACHABLE: {
     text: "this host's agent cannot be reached",
     remedy: 'start it with: layerswarm agent, or name it with --agent URL',
