@@ -119,7 +119,11 @@ suite('a token server that has moved', () => {
   /** Redirects token requests once: to the same server, at the same origin or under another name of it. */
   function move(bench: Bench, elsewhere: boolean, status: number): void {
     const host = elsewhere ? bench.registry.otherHost.replace('127.0.0.1', 'localhost') : bench.registry.otherHost
-    bench.registry.fault({ kind: 'token', times: 1, fault: { status, headers: { location: `http://${host}/token?moved` } } })
+    bench.registry.fault({
+      kind: 'token',
+      times: 1,
+      fault: { status, headers: { location: `http://${host}/token?moved&scope=repository:team/app:pull` } }
+    })
   }
 
   for (const status of [301, 302, 307, 308]) {
@@ -139,20 +143,13 @@ suite('a token server that has moved', () => {
     move(bench, true, 307)
     await assertCode(bench.client.resolve(bench.blob), 'REGISTRY_DENIED')
     const [, second] = bench.registry.log.requests({ kind: 'token' })
-    assert.equal(second?.query, 'moved')
+    assert.match(second?.query ?? '', /^moved/)
     assert.equal(second?.headers.authorization, undefined)
   })
 
   test('whoever needs no password is served by another origin, too', async () => {
     await using bench = await open(BEARER)
-    bench.registry.fault({
-      kind: 'token',
-      times: 1,
-      fault: {
-        status: 307,
-        headers: { location: `${tokenServer(bench)}?scope=repository:team/app:pull`.replace('127.0.0.1', 'localhost') }
-      }
-    })
+    move(bench, true, 307)
     await bench.client.resolve(bench.blob)
   })
 
@@ -236,10 +233,6 @@ suite('credentials', () => {
   })
 })
 
-function tokenServer(bench: Bench): string {
-  return `http://${bench.registry.otherHost}/token`
-}
-
 function challengeOf(bench: Bench): string {
-  return `Bearer realm="${tokenServer(bench)}",service="fake-registry",error="invalid_token"`
+  return `Bearer realm="http://${bench.registry.otherHost}/token",service="fake-registry",error="invalid_token"`
 }
