@@ -1,11 +1,15 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import type { AddressInfo } from 'node:net'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { freePort } from './free-port.ts'
+
+export interface DockerRegistryOptions {
+  /** `auth` of its configuration file. */
+  readonly auth?: Readonly<Record<string, object>>
+}
 
 /** The real registry (Debian's docker-registry) on loopback, its data in a directory of its own. */
 export class DockerRegistry implements AsyncDisposable {
@@ -20,7 +24,7 @@ export class DockerRegistry implements AsyncDisposable {
   }
 
   /** @throws {Error} when the program is missing or does not start */
-  static async start(): Promise<DockerRegistry> {
+  static async start({ auth }: DockerRegistryOptions = {}): Promise<DockerRegistry> {
     const dir = await mkdtemp(join(tmpdir(), 'layerswarm-docker-registry-'))
     const host = `127.0.0.1:${await freePort()}`
     const config = join(dir, 'config.yml')
@@ -30,7 +34,8 @@ export class DockerRegistry implements AsyncDisposable {
         version: '0.1',
         log: { level: 'info', accesslog: { disabled: true } },
         storage: { filesystem: { rootdirectory: join(dir, 'data') } },
-        http: { addr: host }
+        http: { addr: host },
+        ...(auth && { auth })
       })
     )
     const child = spawn('docker-registry', ['serve', config], { stdio: ['ignore', 'ignore', 'pipe'] })
@@ -68,13 +73,4 @@ async function listening({ stderr }: ChildProcess): Promise<void> {
   if (stderr === null) throw new Error('no standard error')
   for await (const line of createInterface({ input: stderr })) if (line.includes('listening on')) return
   throw new Error('docker-registry did not start')
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
 }

@@ -1,10 +1,11 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { text } from 'node:stream/consumers'
+import { TLSSocket } from 'node:tls'
 import { type Digest, digestOf } from '@layerswarm/core/digest.ts'
 import { Access, type AccessRule } from './fake-registry/access.ts'
 import { type BlobStorage, directoryStorage, memoryStorage } from './fake-registry/blob-storage.ts'
 import { type ActiveFault, FaultBook, type FaultRule, type RequestKind } from './fake-registry/faults.ts'
-import { Listener } from './fake-registry/listener.ts'
+import { Listener, type ListenerTls } from './fake-registry/listener.ts'
 import { type StoredContent, sendStored, servePull } from './fake-registry/pull.ts'
 import { Push, storeManifest } from './fake-registry/push.ts'
 import { type Exchange, send, sendError } from './fake-registry/reply.ts'
@@ -20,6 +21,8 @@ export interface FakeRegistryOptions {
   /** Where blobs are kept; in memory by default. */
   readonly dir?: string
   readonly access?: AccessRule
+  /** HTTPS, at every address. */
+  readonly tls?: ListenerTls
 }
 
 /**
@@ -39,12 +42,12 @@ export class FakeRegistry implements AsyncDisposable {
   readonly #targets = new Map<string, { readonly content: StoredContent; left: number }>()
 
   private constructor(options: FakeRegistryOptions) {
-    const { hostname = '127.0.0.1', port = 0, dir, access } = options
+    const { hostname = '127.0.0.1', port = 0, dir, access, tls } = options
     this.#storage = dir === undefined ? memoryStorage() : directoryStorage(dir)
     this.#push = new Push(this.#storage, this.#repositories)
     this.#access = access === undefined ? undefined : new Access(access, () => this.#realm)
-    this.#main = new Listener((request, response) => this.#answer(request, response), hostname, port)
-    this.#other = new Listener((request, response) => this.#answerElsewhere(request, response), hostname, 0)
+    this.#main = new Listener((request, response) => this.#answer(request, response), hostname, port, tls)
+    this.#other = new Listener((request, response) => this.#answerElsewhere(request, response), hostname, 0, tls)
   }
 
   static async start(options: FakeRegistryOptions = {}): Promise<FakeRegistry> {
@@ -59,7 +62,7 @@ export class FakeRegistry implements AsyncDisposable {
   }
 
   get url(): string {
-    return `http://${this.host}`
+    return this.#main.url
   }
 
   /** `host:port` of the token server and of redirected blobs. */
@@ -71,7 +74,7 @@ export class FakeRegistry implements AsyncDisposable {
   get #realm(): string {
     const rule = this.#access?.rule
     const path = rule?.type === 'bearer' ? rule.realmPath : undefined
-    return path === undefined ? `http://${this.#other.host}/token` : `${this.url}${path}`
+    return path === undefined ? `${this.#other.url}/token` : `${this.url}${path}`
   }
 
   async start(): Promise<void> {
@@ -146,14 +149,14 @@ export class FakeRegistry implements AsyncDisposable {
       redirectTarget: (content: StoredContent, uses: number) => {
         const id = String(this.#targets.size)
         this.#targets.set(id, { content, left: uses })
-        return `http://${this.#other.host}/stored/${content.digest}?signature=${id}`
+        return `${this.#other.url}/stored/${content.digest}?signature=${id}`
       }
     }
     return servePull(parts, exchange, route, searchParams, request.headers.range)
   }
 
   async #answerElsewhere(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const { pathname, searchParams } = new URL(request.url ?? '', `http://${this.#other.host}`)
+    const { pathname, searchParams } = new URL(request.url ?? '', this.#other.url)
     if (pathname === '/token') return this.#issueToken(request, response, searchParams)
     const exchange = this.#begin(request, response, 'stored', undefined, pathname.split('/').at(-1))
     if (await this.#failed(exchange)) return
@@ -202,6 +205,7 @@ export class FakeRegistry implements AsyncDisposable {
         reference,
         query,
         headers: request.headers,
+        clientName: clientName(request),
         connection: request.socket.remotePort
       }),
       closed: gone.signal
@@ -226,4 +230,9 @@ export class FakeRegistry implements AsyncDisposable {
     await sendError(exchange, fault.status, 'UNAVAILABLE')
     return true
   }
+}
+
+/** Common name in the certificate that a client showed. */
+function clientName({ socket }: IncomingMessage): string | undefined {
+  return socket instanceof TLSSocket ? socket.getPeerCertificate().subject?.CN?.toString() : undefined
 }

@@ -4,13 +4,27 @@ import { Agent, type Dispatcher, request } from 'undici'
 import type { TestBlob } from './oci-image/layer.ts'
 import type { TestImage } from './oci-image.ts'
 
+export interface PushOptions {
+  /** For a registry that asks who is there. */
+  readonly authorization?: string
+}
+
 /**
- * Uploads an image to a registry that asks for no credentials: missing blobs first, then manifests, the tag last.
+ * Uploads an image: missing blobs first, then manifests, the tag last.
  * @param registryUrl `http://host:port`
  * @throws {Error} when the registry refuses a step
  */
-export async function pushImage(image: TestImage, registryUrl: string, repository: string, tag: string): Promise<void> {
-  const dispatcher = new Agent()
+export async function pushImage(
+  image: TestImage,
+  registryUrl: string,
+  repository: string,
+  tag: string,
+  { authorization }: PushOptions = {}
+): Promise<void> {
+  const dispatcher = new Agent().compose((dispatch) => (options, handler) => {
+    const headers = { ...(options.headers as Record<string, string>), ...(authorization && { authorization }) }
+    return dispatch({ ...options, headers }, handler)
+  })
   const base = `${registryUrl}/v2/${repository}`
   try {
     for (const blob of image.blobs.values()) await pushBlob(dispatcher, registryUrl, base, blob)

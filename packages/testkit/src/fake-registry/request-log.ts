@@ -10,6 +10,8 @@ export interface RequestRecord {
   readonly reference: string | undefined
   readonly query: string
   readonly headers: Readonly<Record<string, string | string[] | undefined>>
+  /** Common name in the client's certificate. */
+  readonly clientName: string | undefined
   /** Port of the client's end: tells connections apart. */
   readonly connection: number | undefined
   /** Status sent; 0 while none was, or when the connection was reset. */
