@@ -22,6 +22,7 @@ import { TrackerDirectory } from './directory/tracker-directory.ts'
 import { TrackerPins } from './directory/tracker-pins.ts'
 import { defaultMaxBytes } from './disk-bound.ts'
 import { Images } from './images/image-service.ts'
+import { LocalImages } from './images/local-images.ts'
 import { Mirror } from './mirror/mirror.ts'
 import { Libp2pPeerNetwork } from './peers/network.ts'
 import type { DirectoryNote, ImageService, PeerDirectory, PeerNetwork } from './ports.ts'
@@ -101,13 +102,16 @@ export async function startAgent(config: AgentConfig, { log, clock = systemClock
   const content = parts.use(
     new SwarmContentService({ store, swarm, directory, registry, access, knownPeers: () => knownPeers.all(), clock, log })
   )
-  const images = new Images({ registry, index: announcer.watched(), content, clock, log }, { staleTags: config.staleTags })
+  const index = announcer.watched()
+  const images = new Images({ registry, index, content, clock, log }, { staleTags: config.staleTags })
+  const imagesHere = new LocalImages({ store, index, images, uploads: registry.uploads, clock, log })
 
   const mirror = parts.use(new Mirror({ images, registry, clock, log, metrics }))
   const mirrorAt = await mirror.listen(config.mirrorListen)
   const admin = parts.use(
     new Admin({
       images,
+      local: imagesHere,
       store,
       metrics: scraped(local),
       readiness: () => ({ mirror: mirror.address !== undefined, store: true, tracker: { connected: directory.connected } }),
@@ -131,7 +135,7 @@ export async function startAgent(config: AgentConfig, { log, clock = systemClock
 export async function openLocal(
   config: AgentConfig,
   { log, clock = systemClock }: AgentDeps
-): Promise<AsyncDisposable & { readonly images: ImageService }> {
+): Promise<AsyncDisposable & { readonly images: ImageService; readonly local: LocalImages }> {
   await using parts = new AsyncDisposableStack()
   const local = parts.use(await openStorage(config, log))
   const { store, registry } = local
@@ -141,8 +145,9 @@ export async function openLocal(
   const access = new OriginAccess({ registry, clock })
   const content = parts.use(new SwarmContentService({ store, swarm, directory, registry, access, knownPeers: () => [], clock, log }))
   const images = new Images({ registry, index: store.content, content, clock, log }, { staleTags: config.staleTags })
+  const imagesHere = new LocalImages({ store, index: store.content, images, uploads: registry.uploads, clock, log })
   const running = parts.move()
-  return { images, [Symbol.asyncDispose]: () => running.disposeAsync() }
+  return { images, local: imagesHere, [Symbol.asyncDispose]: () => running.disposeAsync() }
 }
 
 interface Storage extends AsyncDisposable {

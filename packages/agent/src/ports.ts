@@ -1,4 +1,6 @@
 /** Every seam inside the agent. Folders import this file, core and themselves; only agent.ts knows who implements what. */
+import type { CheckLine, CheckRequest, GcReply, HeldBlob, ImagesLine } from '@layerswarm/core/api/images-api.ts'
+import type { PushProgress, PushRequest, PushSummary } from '@layerswarm/core/api/push-api.ts'
 import type { Claim, Lease } from '@layerswarm/core/claims.ts'
 import type { Digest } from '@layerswarm/core/digest.ts'
 import type { Descriptor, Manifest, Platform } from '@layerswarm/core/image/manifest.ts'
@@ -433,6 +435,16 @@ export interface Patient extends Abortable {
   readonly waitMs?: number
 }
 
+/** An image at some place: its root, and everything that belongs to it by digest. */
+export interface ImageSource extends AsyncDisposable {
+  readonly root: Descriptor
+  /**
+   * The bytes of content that the root names, directly or not, from `from` on.
+   * @throws {LayerswarmError} BLOB_UNKNOWN, MANIFEST_UNKNOWN, SOURCE_INVALID, STORE_FAILED
+   */
+  read(content: Descriptor, options?: Abortable & { readonly from?: number }): AsyncIterable<Uint8Array>
+}
+
 /** Images by name: tags, manifests, and which repository may see which content. */
 export interface ImageService {
   /**
@@ -459,4 +471,25 @@ export interface ImageService {
    * @throws {LayerswarmError} REFERENCE_INVALID, PLATFORM_UNKNOWN, REGISTRY_NOT_ALLOWED, and as the others here
    */
   pull(reference: string, options?: PullOptions): Promise<PullSummary>
+}
+
+/** What a user does with the images of this host, beyond pulling them. */
+export interface LocalImageService {
+  /** Every image that this host knows, then the totals. @throws {LayerswarmError} PLATFORM_UNKNOWN, STORE_FAILED */
+  list(platforms: CheckRequest['platforms'], options?: Abortable): AsyncIterable<ImagesLine>
+  /** Every blob held, whole or in part, with the images that use it. */
+  blobs(options?: Abortable): AsyncIterable<HeldBlob>
+  /**
+   * Checks images and says what it finds as it goes; the last line is the summary.
+   * @throws {LayerswarmError} IMAGE_UNKNOWN, REFERENCE_INVALID, PLATFORM_UNKNOWN, STORE_FAILED
+   */
+  check(request: CheckRequest, options?: Abortable): AsyncIterable<CheckLine>
+  /** Evicts by policy now. @throws {LayerswarmError} STORE_FAILED */
+  gc(): Promise<GcReply>
+  /** @throws {LayerswarmError} IMAGE_UNKNOWN, REFERENCE_INVALID, MANIFEST_UNKNOWN, BLOB_UNKNOWN, REGISTRY_…, DIGEST_MISMATCH */
+  push(request: PushRequest, options?: Abortable & { readonly onProgress?: (progress: PushProgress) => void }): Promise<PushSummary>
+  /** Takes a blob into the store. @throws {LayerswarmError} SIZE_MISMATCH, DIGEST_MISMATCH, STORE_FULL, STORE_FAILED */
+  put(content: { readonly digest: Digest; readonly size: number }, bytes: AsyncIterable<Uint8Array>, options?: Abortable): Promise<void>
+  /** Content of a repository, fetched where it is not here. @throws {LayerswarmError} BLOB_UNKNOWN, MANIFEST_UNKNOWN, REGISTRY_… */
+  content(ref: ContentRef, options?: Abortable): Promise<OpenContent>
 }

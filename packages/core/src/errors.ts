@@ -58,6 +58,21 @@ export const ERRORS = {
   STOPPING: { text: 'the agent is stopping', remedy: 'ask again when it runs', blame: 'local' },
   BLOB_UNKNOWN: { text: 'blob unknown to this repository', remedy: 'check the digest and the repository', blame: 'caller' },
   MANIFEST_UNKNOWN: { text: 'manifest unknown', remedy: 'check the repository and the tag or digest', blame: 'caller' },
+  IMAGE_UNKNOWN: {
+    text: 'this host knows no such image',
+    remedy: 'see those it knows with: layerswarm ls; fetch one with: layerswarm pull IMAGE',
+    blame: 'caller'
+  },
+  SOURCE_INVALID: {
+    text: 'no image can be read there',
+    remedy: 'name an image layout (oci:DIR), an archive of one (oci-archive:FILE), or what docker save writes (docker-archive:FILE)',
+    blame: 'caller'
+  },
+  OUTPUT_FAILED: {
+    text: 'the image cannot be written there',
+    remedy: 'check the path, its permissions and the free space; an image that has no such form can be written as oci-archive:FILE',
+    blame: 'caller'
+  },
   MANIFEST_INVALID: {
     text: 'not a valid manifest',
     remedy: 'the registry must send an OCI or Docker manifest of at most 4 MiB',

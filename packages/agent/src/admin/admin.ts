@@ -1,15 +1,15 @@
 import type { AddressInfo } from 'node:net'
-import { Readable } from 'node:stream'
-import { NDJSON_TYPE, PULL_PATH } from '@layerswarm/core/api/local-api.ts'
+import { PULL_PATH, toldError } from '@layerswarm/core/api/local-api.ts'
 import type { Clock } from '@layerswarm/core/clock.ts'
 import { formatHostPort, type HostPort } from '@layerswarm/core/config/addresses.ts'
 import { LayerswarmError } from '@layerswarm/core/errors.ts'
 import type { Logger } from '@layerswarm/core/log.ts'
 import type { MetricsRegistry } from '@layerswarm/core/metrics.ts'
 import Fastify, { type FastifyError, type FastifyInstance, type FastifyReply } from 'fastify'
-import type { BlobStat, BlobStore, ImageService } from '../ports.ts'
+import type { BlobStore, ImageService, LocalImageService } from '../ports.ts'
 import { checkHost } from './host-guard.ts'
-import { readPullRequest, streamPull, toldError } from './pull-stream.ts'
+import { addImageRoutes } from './image-routes.ts'
+import { readPullRequest, streamPull } from './pull-stream.ts'
 
 /** What readiness is made of. The tracker is told but not needed: pulls go on without it. */
 export interface Readiness {
@@ -22,7 +22,8 @@ export interface Readiness {
 
 export interface AdminDeps {
   readonly images: Pick<ImageService, 'pull'>
-  readonly store: Pick<BlobStore, 'list'>
+  readonly local: LocalImageService
+  readonly store: Pick<BlobStore, 'list' | 'stat'>
   readonly metrics: Pick<MetricsRegistry, 'metrics' | 'contentType'>
   readonly readiness: () => Readiness
   /** What the agent does now, as `/v1/status` gives it: anything that JSON can hold. */
@@ -43,7 +44,7 @@ const MAX_BODY_BYTES = 64 * 1024
 /** A few commands and a metrics scraper. */
 const MAX_CONNECTIONS = 128
 
-const STATUSES: Readonly<Record<string, number>> = { HOST_NOT_ALLOWED: 403, PATH_UNKNOWN: 404 }
+const STATUSES: Readonly<Record<string, number>> = { HOST_NOT_ALLOWED: 403, PATH_UNKNOWN: 404, BLOB_UNKNOWN: 404, MANIFEST_UNKNOWN: 404 }
 
 /** Health, metrics, and what the command line asks of this host's agent. */
 export class Admin implements AsyncDisposable {
@@ -102,7 +103,7 @@ export class Admin implements AsyncDisposable {
   }
 
   #build(): FastifyInstance {
-    const { images, store, metrics, readiness, status, log } = this.#deps
+    const { images, local, store, metrics, readiness, status, log } = this.#deps
     const app = Fastify({ logger: false, bodyLimit: MAX_BODY_BYTES, forceCloseConnections: 'idle' })
     app.server.maxConnections = MAX_CONNECTIONS
     // A browser sends JSON to another site only after asking, which nothing here answers; plain text it just sends.
@@ -121,7 +122,7 @@ export class Admin implements AsyncDisposable {
     })
     app.get('/metrics', async (_request, reply) => reply.type(metrics.contentType).send(await metrics.metrics()))
     app.get('/v1/status', async () => await status())
-    app.get('/v1/blobs', (_request, reply) => reply.type(NDJSON_TYPE).send(Readable.from(lines(store.list()))))
+    addImageRoutes(app, { local, store, stopping: this.#stopping.signal })
     app.post(PULL_PATH, async (request, reply) => {
       const wanted = readPullRequest(request.body)
       reply.hijack()
@@ -130,10 +131,6 @@ export class Admin implements AsyncDisposable {
     })
     return app
   }
-}
-
-async function* lines(blobs: AsyncIterable<BlobStat>): AsyncGenerator<string> {
-  for await (const blob of blobs) yield `${JSON.stringify(blob)}\n`
 }
 
 function sendError(reply: FastifyReply, error: FastifyError | LayerswarmError, log: Logger): FastifyReply {

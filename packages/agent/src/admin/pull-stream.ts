@@ -1,9 +1,10 @@
 import type { ServerResponse } from 'node:http'
-import { type ErrorReply, NDJSON_TYPE, type PullLine, pullRequest } from '@layerswarm/core/api/local-api.ts'
-import { describeError, LayerswarmError } from '@layerswarm/core/errors.ts'
+import { pullRequest } from '@layerswarm/core/api/local-api.ts'
+import { LayerswarmError } from '@layerswarm/core/errors.ts'
 import type { Platform } from '@layerswarm/core/image/manifest.ts'
 import { parsePlatform } from '@layerswarm/core/image/platform.ts'
 import type { ImageService } from '../ports.ts'
+import { streamWork } from './line-stream.ts'
 
 /** What `POST /v1/pull` takes. */
 export interface PullRequest {
@@ -22,12 +23,6 @@ export function readPullRequest(body: unknown): PullRequest {
   return { image, platforms: platforms === 'all' ? platforms : platforms?.map(parsePlatform) }
 }
 
-/** An error as this API tells it. */
-export function toldError(error: unknown): ErrorReply['error'] {
-  if (error instanceof LayerswarmError) return { code: error.code, message: describeError(error), remedy: error.remedy }
-  return { code: 'UNKNOWN', message: describeError(error), remedy: "see the agent's log" }
-}
-
 /**
  * Pulls an image and tells how it goes, a JSON document per line. The status says only that the pull began. A client
  * that goes away ends the pull.
@@ -35,29 +30,11 @@ export function toldError(error: unknown): ErrorReply['error'] {
  */
 export async function streamPull(
   images: Pick<ImageService, 'pull'>,
-  request: PullRequest,
+  { image, platforms }: PullRequest,
   response: ServerResponse,
   stopping: AbortSignal
 ): Promise<void> {
-  const { image, platforms } = request
-  const gone = new AbortController()
-  response.on('close', () => gone.abort(new DOMException('the client went away', 'AbortError')))
-  response.on('error', () => undefined)
-  response.writeHead(200, { 'Content-Type': NDJSON_TYPE, 'Cache-Control': 'no-store' })
-  response.flushHeaders()
-  const tell = (line: PullLine) => response.write(`${JSON.stringify(line)}\n`)
-  try {
-    const summary = await images.pull(image, {
-      signal: AbortSignal.any([gone.signal, stopping]),
-      ...(platforms === undefined ? {} : { platforms }),
-      // A client that reads slowly misses steps, and never the end of a blob.
-      onProgress: (progress) => {
-        if (progress.done || !response.writableNeedDrain) tell({ progress })
-      }
-    })
-    tell({ summary })
-  } catch (error) {
-    if (!gone.signal.aborted) tell({ error: toldError(error) })
-  }
-  response.end()
+  await streamWork(response, stopping, ({ signal, onProgress }) =>
+    images.pull(image, { signal, onProgress, ...(platforms === undefined ? {} : { platforms }) })
+  )
 }

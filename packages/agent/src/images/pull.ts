@@ -6,6 +6,7 @@ import { formatReference, type ImageReference, parseReference } from '@layerswar
 import type { Logger } from '@layerswarm/core/log.ts'
 import type {
   Abortable,
+  ContentRef,
   FoundContent,
   ImageManifest,
   ImageService,
@@ -17,14 +18,12 @@ import type {
 } from '../ports.ts'
 import { readWhole } from './manifests.ts'
 import { mapLimited } from './map-limited.ts'
-import { type Leaf, selectLeaves, walkImage } from './walk.ts'
+import { blobsOf, isForeign, type Leaf, selectLeaves, unique, walkImage } from './walk.ts'
 
 /** As many as container tools fetch at a time: more share the same link. */
 const CONCURRENT_BLOBS = 4
 /** Often enough for a progress bar. */
 const PROGRESS_MS = 250
-/** Layers that the registry need not have, and that may not be spread without being asked. */
-const FOREIGN = /\.(?:foreign|nondistributable)\./
 /** Here nobody else can be asked, and people can wait. */
 const REGISTRY_MS = 30_000
 const NOTHING: SourceCounts = { local: 0, peer: 0, registry: 0 }
@@ -48,9 +47,8 @@ export async function pullImage(deps: PullDeps, reference: string, options: Pull
   const top = await deps.images.manifest(root, { signal })
   const walked = await walkImage(top, (named) => manifestOf(deps, image, named, signal))
   const chosen = await selectLeaves(walked, options.platforms ?? [hostPlatform()], (leaf) => platformFromConfig(deps, image, leaf, signal))
-  const all = chosen.flatMap(({ manifest }) => [...(manifest.config === undefined ? [] : [manifest.config]), ...manifest.layers])
-  const unique = [...new Map(all.map((blob) => [blob.digest, blob])).values()]
-  const blobs = unique.filter((blob) => !FOREIGN.test(blob.mediaType))
+  const all = unique(chosen.flatMap(({ manifest }) => blobsOf(manifest)))
+  const blobs = all.filter((blob) => !isForeign(blob))
   for (const { named, manifest } of chosen) {
     deps.images.served({ ...nameOf(image), digest: named.digest, kind: 'manifest' }, manifest)
   }
@@ -67,7 +65,7 @@ export async function pullImage(deps: PullDeps, reference: string, options: Pull
     digest: top.descriptor.digest,
     manifests: walked.manifests.length,
     blobs: blobs.length,
-    skipped: unique.length - blobs.length,
+    skipped: all.length - blobs.length,
     bytes: sum([...walked.manifests.map(({ descriptor }) => descriptor.size), ...blobs.map(({ size }) => size)]),
     counts: add([...walked.manifests.map(({ counts }) => counts), ...moved]),
     stale,
@@ -132,6 +130,13 @@ async function pullBlob(deps: PullDeps, image: ImageReference, blob: Descriptor,
   }
   report(true)
   return open.counts()
+}
+
+/** Has content here. @throws why it cannot be had, the signal's reason */
+export async function fetchContent(images: PullDeps['images'], ref: ContentRef, options: Abortable): Promise<void> {
+  const found = await images.find(ref, { ...options, waitMs: REGISTRY_MS })
+  await using open = await images.blob(found, options)
+  await untilProven(open, options)
 }
 
 /** The last byte is given out only when the whole is proven, so nothing else needs to be read back. */

@@ -26,6 +26,21 @@ export interface WalkedImage {
   readonly missing: readonly Descriptor[]
 }
 
+/** Configuration and layers. */
+export function blobsOf({ config, layers }: Pick<Manifest, 'config' | 'layers'>): Descriptor[] {
+  return [...(config === undefined ? [] : [config]), ...layers]
+}
+
+/** Layers that the registry need not have, and that may not be spread without being asked. */
+export function isForeign({ mediaType }: Descriptor): boolean {
+  return /\.(?:foreign|nondistributable)\./.test(mediaType)
+}
+
+/** Each digest once. */
+export function unique(content: readonly Descriptor[]): Descriptor[] {
+  return [...new Map(content.map((one) => [one.digest, one])).values()]
+}
+
 /**
  * Fetches every manifest below `root`, each digest once.
  * @throws {LayerswarmError} MANIFEST_INVALID beyond the bounds, and whatever `fetch` throws but MANIFEST_UNKNOWN below the root

@@ -10,7 +10,7 @@ import { LayerswarmError } from '@layerswarm/core/errors.ts'
 import { createLogger } from '@layerswarm/core/log.ts'
 import { createAgentMetrics, createMetricsRegistry } from '@layerswarm/core/metrics.ts'
 import { Admin, type Readiness } from '../../src/admin/admin.ts'
-import type { BlobStat, PullOptions, PullProgress, PullSummary } from '../../src/ports.ts'
+import type { BlobStat, LocalImageService, PullOptions, PullProgress, PullSummary } from '../../src/ports.ts'
 
 const DIGEST = `sha256:${'a'.repeat(64)}` as Digest
 const COUNTS = { local: 0, peer: 3, registry: 1 }
@@ -25,6 +25,17 @@ const SUMMARY: PullSummary = {
   counts: COUNTS,
   stale: false,
   seconds: 1
+}
+
+/** The images of this host, with nothing in them. */
+class NoImages implements LocalImageService {
+  async *list() {}
+  async *blobs() {}
+  async *check() {}
+  gc = async () => ({ evicted: [], bytes: 0, kept: 0, bound: 0 })
+  push = () => Promise.reject(new LayerswarmError('IMAGE_UNKNOWN'))
+  put = async () => undefined
+  content = () => Promise.reject(new LayerswarmError('BLOB_UNKNOWN'))
 }
 
 class Fixture implements AsyncDisposable {
@@ -48,10 +59,12 @@ class Fixture implements AsyncDisposable {
           return this.pull(reference, options)
         }
       },
+      local: new NoImages(),
       store: {
         async *list() {
           yield* blobs()
-        }
+        },
+        stat: async (digest) => blobs().find((blob) => blob.digest === digest)
       },
       metrics: this.metrics,
       readiness: () => this.readiness,

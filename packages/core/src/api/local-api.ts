@@ -16,6 +16,7 @@
  * A request that cannot be begun is answered with a status from 400 on and one document `{error: …}`.
  */
 import { z } from 'zod'
+import { describeError, LayerswarmError } from '../errors.ts'
 import { digestField, sizeField } from '../wire/fields.ts'
 
 export const PULL_PATH = '/v1/pull'
@@ -25,10 +26,10 @@ export const NDJSON_TYPE = 'application/x-ndjson'
 const MAX_REFERENCE = 1024
 const MAX_PLATFORMS = 64
 
-export const pullRequest = z.strictObject({
-  image: z.string().min(1).max(MAX_REFERENCE),
-  platforms: z.union([z.literal('all'), z.array(z.string().max(64)).min(1).max(MAX_PLATFORMS)]).optional()
-})
+export const referenceField = z.string().min(1).max(MAX_REFERENCE)
+export const platformsField = z.union([z.literal('all'), z.array(z.string().max(64)).min(1).max(MAX_PLATFORMS)])
+
+export const pullRequest = z.strictObject({ image: referenceField, platforms: platformsField.optional() })
 export type PullRequest = z.infer<typeof pullRequest>
 
 const sourceCounts = z.object({ local: sizeField, peer: sizeField, registry: sizeField })
@@ -51,6 +52,12 @@ export type PullSummary = z.infer<typeof pullSummary>
 
 export const errorReply = z.object({ error: z.object({ code: z.string(), message: z.string(), remedy: z.string() }) })
 export type ErrorReply = z.infer<typeof errorReply>
+
+/** An error as this API tells it. */
+export function toldError(error: unknown): ErrorReply['error'] {
+  if (error instanceof LayerswarmError) return { code: error.code, message: describeError(error), remedy: error.remedy }
+  return { code: 'UNKNOWN', message: describeError(error), remedy: "see the agent's log" }
+}
 
 /** One line of the answer to a pull. */
 export const pullLine = z.union([z.object({ progress: pullProgress }), z.object({ summary: pullSummary }), errorReply])
