@@ -150,17 +150,15 @@ export class ManagedFiles {
   }
 
   async #finish(done: RecordData, createdDirs: ReadonlySet<string>): Promise<void> {
-    if (done.files.length > 0) {
-      await this.#record.write({ ...done, createdDirs: await this.#removeEmpty(createdDirs) })
-      await this.#record.tidy(done)
-    } else {
-      await this.#record.tidy(done)
-      await this.#removeEmpty(createdDirs)
-    }
+    // Before the record goes, which knows of them. Folders that it lies in itself are not empty yet.
+    const left = await this.#removeEmpty(createdDirs)
+    if (done.files.length > 0) await this.#record.write({ ...done, createdDirs: left })
+    await this.#record.tidy(done)
+    if (done.files.length === 0) await this.#removeEmpty(left)
   }
 
   /** @returns those that are not empty */
-  async #removeEmpty(dirs: ReadonlySet<string>): Promise<string[]> {
+  async #removeEmpty(dirs: Iterable<string>): Promise<string[]> {
     const left: string[] = []
     const deepestFirst = [...dirs].sort((a, b) => b.length - a.length)
     for (const dir of deepestFirst) if (!(await this.#ops.removeDir(dir))) left.push(dir)
