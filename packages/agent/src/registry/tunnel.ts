@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { request as httpRequest, type IncomingMessage } from 'node:http'
-import { isIP, type Socket } from 'node:net'
+import { connect, isIP, type Socket } from 'node:net'
 import { type SecureContext, connect as tlsConnect } from 'node:tls'
 import { LayerswarmError } from '@layerswarm/core/errors.ts'
 import { errors } from 'undici'
@@ -25,16 +25,14 @@ export async function openTunnel({ url, headers }: ProxyServer, authority: strin
   const secure = url.protocol === 'https:'
   const port = Number(url.port || (secure ? 443 : 80))
   const request = httpRequest({
-    host,
-    port,
     method: 'CONNECT',
     path: authority,
     headers: { host: authority, ...headers },
-    agent: false,
     signal: AbortSignal.any([signal, limit]),
-    ...(secure && {
-      createConnection: () => tlsConnect({ host, port, secureContext: secureContext(), ...(isIP(host) === 0 && { servername: host }) })
-    })
+    createConnection: () =>
+      secure
+        ? tlsConnect({ host, port, secureContext: secureContext(), ...(isIP(host) === 0 && { servername: host }) })
+        : connect({ host, port })
   })
   try {
     const connected = once(request, 'connect') as Promise<[IncomingMessage, Socket, Buffer]>

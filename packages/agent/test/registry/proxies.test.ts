@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import { Proxies } from '@layerswarm/agent/registry/proxies.ts'
+import { UndiciRegistryClient } from '@layerswarm/agent/registry/registry-client.ts'
 import { isLayerswarmError } from '@layerswarm/core/errors.ts'
 
 const PROXY = 'http://proxy.example:3128'
@@ -75,4 +76,10 @@ suite('variables', () => {
       )
     })
   }
+
+  test('a variable that is no address stops the client from being made', () => {
+    const options = { registries: new Map(), userAgent: 'layerswarm/test', env: { HTTPS_PROXY: 'socks5://proxy.example' } }
+    const log = { debug: () => undefined, warn: () => undefined }
+    assert.throws(() => new UndiciRegistryClient({ log }, options), { code: 'CONFIG_INVALID' })
+  })
 })
