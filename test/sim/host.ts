@@ -10,7 +10,7 @@ import { Link } from './link.ts'
 import type { World } from './world.ts'
 
 const TICK_MS = 50
-const HAVE_BATCH_MS = 20
+const HAVE_BATCH_MS = 50
 /** Uploads at a time; more only while their receivers hold the others up. */
 const UPLOADS = 2
 const UPLOADS_BLOCKED = 16

@@ -66,6 +66,8 @@ export async function startAgent(config: AgentConfig, { log, clock = systemClock
   const cluster = config.clusterKey === undefined ? undefined : await readClusterKey(config.clusterKey)
   if (cluster?.warning !== undefined) log.warn(cluster.warning)
 
+  // The swarm is made last: it drives the peers and the directory, which ask it what it knows and what is under way.
+  const late: { swarm?: Swarm } = {}
   const node = parts.use(
     await createNode({ identity, version: VERSION, listen: config.p2pListen, ...(cluster && { clusterKey: cluster.key }) }, { log })
   )
@@ -74,6 +76,7 @@ export async function startAgent(config: AgentConfig, { log, clock = systemClock
       node,
       store,
       uploadPolicy: nextUpload,
+      peerHas: (peer, blob, piece) => late.swarm?.peerHas(peer, blob, piece) ?? false,
       clock,
       log,
       metrics: {
@@ -84,8 +87,6 @@ export async function startAgent(config: AgentConfig, { log, clock = systemClock
   )
   const knownPeers = parts.use(await KnownPeers.open(config.dataDir, { clock, log }))
   const announcer = parts.use(new Announcer({ store, index: store.content, log }))
-  // The swarm is made after the directory that asks it what is under way.
-  const late: { swarm?: Swarm } = {}
   const directory = await openDirectory(config, parts, {
     node,
     clock,

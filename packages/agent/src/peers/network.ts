@@ -23,6 +23,8 @@ export interface PeerNetworkDeps {
   readonly node: P2pNode
   readonly store: Pick<BlobStore, 'open' | 'changes'>
   readonly uploadPolicy: UploadPolicy
+  /** Whether a peer is known to have a piece, so that it need not be told of it. */
+  readonly peerHas?: (peer: string, blob: Digest, piece: number) => boolean
   readonly clock: Clock
   readonly log: Logger
   readonly metrics?: {
@@ -65,6 +67,7 @@ export class Libp2pPeerNetwork implements PeerNetwork, AsyncDisposable {
       clock,
       log,
       load: () => this.#uploads.load,
+      peerHas: deps.peerHas ?? (() => false),
       onWatched: (peer, blob, size) => this.#events.publish({ type: 'watched', peer, blob, size }),
       onViolation
     })

@@ -1,4 +1,4 @@
-import type { Claim } from '@layerswarm/core/claims.ts'
+import { type Claim, claimedPieces } from '@layerswarm/core/claims.ts'
 import type { Clock } from '@layerswarm/core/clock.ts'
 import type { Digest } from '@layerswarm/core/digest.ts'
 import { describeError, LayerswarmError } from '@layerswarm/core/errors.ts'
@@ -16,7 +16,7 @@ import type { Logger } from 'pino'
 import type { BlobReader, BlobStore, HoldingChange } from '../ports.ts'
 
 /** Haves are gathered for so long after the last batch; the first after a pause leaves at once, ms. */
-export const HAVE_BATCH_MS = 20
+export const HAVE_BATCH_MS = 50
 
 interface Watch {
   readonly blob: Digest
@@ -28,6 +28,8 @@ interface Watch {
   /** Claims gathered to be told before the pieces, and how many were gathered so far: they are gone once the blob is committed. */
   readonly claims: Claim[]
   gathered: number
+  /** Pieces that the watcher itself vouches for: it waits to hear that they have spread. */
+  readonly authored: Set<number>
   answered: boolean
   /** What the watcher knows: nothing is held, some of it and more to come, or all of it. */
   told: 'nothing' | 'some' | 'all'
@@ -42,6 +44,7 @@ export interface ObserveServerDeps {
   readonly log: Logger
   /** Uploads active and queued. */
   readonly load: () => number
+  readonly peerHas: (peer: string, blob: Digest, piece: number) => boolean
   readonly onWatched: (peer: string, blob: Digest, size: number) => void
   readonly onViolation: (peer: string, error: LayerswarmError) => void
 }
@@ -118,6 +121,7 @@ class Session {
       pending: [],
       claims: [],
       gathered: 0,
+      authored: new Set(),
       answered: false,
       told: 'nothing',
       following: false,
@@ -198,16 +202,23 @@ class Session {
     this.#send({ t: 'state', blob: watch.blob, size: watch.size, bits: reader.have().encode(), load: this.#deps.load() })
   }
 
-  /** An author knows its own. */
   #gatherClaims(watch: Watch, reader: BlobReader): void {
     const fresh = reader.claims(watch.gathered)
     watch.gathered += fresh.length
-    for (const claim of fresh) if (claim.author !== this.#stream.peer) watch.claims.push(claim)
+    for (const claim of fresh) {
+      if (claim.author !== this.#stream.peer) watch.claims.push(claim)
+      else for (const piece of piecesOf(claim)) watch.authored.add(piece)
+    }
   }
 
-  /** Claims go out before the haves that they vouch for, and as they came. */
+  /** Claims go out before the haves that they vouch for, and as they came; who has the pieces has had them. */
   #tellClaims({ blob, claims }: Watch): void {
-    while (claims.length > 0) this.#send({ t: 'claims', blob, claims: claims.splice(0, MAX_LISTED_CLAIMS) })
+    const news = claims.splice(0).filter((claim) => piecesOf(claim).some((piece) => !this.#has(blob, piece)))
+    while (news.length > 0) this.#send({ t: 'claims', blob, claims: news.splice(0, MAX_LISTED_CLAIMS) })
+  }
+
+  #has(blob: Digest, piece: number): boolean {
+    return this.#deps.peerHas(this.#stream.peer, blob, piece)
   }
 
   #gone(watch: Watch): void {
@@ -242,18 +253,20 @@ class Session {
     }
   }
 
-  /**
-   * Also pieces that the watcher has itself: a holder of a lease learns from the haves of others that a piece has spread.
-   */
+  /** What the watcher has is no news to it, but for what it vouches for: from the haves of others it learns that it has spread. */
   #tellHaves(watch: Watch): void {
-    const { blob, pending } = watch
-    if (pending.length > 0) this.#tellClaims(watch)
-    while (pending.length > 0) {
-      this.#send({ t: 'have', blob, pieces: pending.splice(0, MAX_LISTED_PIECES), load: this.#deps.load() })
-    }
+    const { blob, authored } = watch
+    const news = watch.pending.splice(0).filter((piece) => authored.has(piece) || !this.#has(blob, piece))
+    if (news.length > 0) this.#tellClaims(watch)
+    while (news.length > 0) this.#send({ t: 'have', blob, pieces: news.splice(0, MAX_LISTED_PIECES), load: this.#deps.load() })
   }
 
   #send(update: ObserveUpdate): void {
     this.#stream.send(update)
   }
+}
+
+function piecesOf(claim: Claim): number[] {
+  const { first, count } = claimedPieces(claim)
+  return Array.from({ length: count }, (_, at) => first + at)
 }

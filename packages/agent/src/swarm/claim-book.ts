@@ -1,10 +1,13 @@
-import { type Claim, claimedHash, claimedPieces, verifyClaim } from '@layerswarm/core/claims.ts'
+import { type Claim, claimedHash, claimedPieces, type Lease, verifyClaim, verifyLease } from '@layerswarm/core/claims.ts'
 import { type Digest, hexOf, PIECE_HASH_BYTES } from '@layerswarm/core/digest.ts'
-import type { PieceLayout } from '@layerswarm/core/piece-layout.ts'
+import { type PieceLayout, runCount } from '@layerswarm/core/piece-layout.ts'
 import { PieceSet } from '@layerswarm/core/piece-set.ts'
 
 /** Different claims kept for one piece: one honest, and a few that liars may add before they are found out. */
 const MAX_CLAIMS_PER_PIECE = 4
+
+/** Verdicts on leases kept for each run of a blob: a run changes hands a few times at most. */
+const LEASES_PER_RUN = 8
 
 export interface ClaimTrust {
   /** Trackers whose leases count. */
@@ -22,6 +25,7 @@ export class ClaimBook {
   readonly #trust: ClaimTrust
   readonly #seen = new Set<string>()
   readonly #claims: Claim[] = []
+  readonly #leases = new Map<string, Promise<boolean>>()
   readonly #byPiece = new Map<number, Claim[]>()
   #map: { readonly hashes: Uint8Array; readonly proven: boolean } | undefined
 
@@ -86,7 +90,18 @@ export class ClaimBook {
     const { first, count } = claimedPieces(claim)
     if (this.#trust.disputed === true || first + count > this.#layout.pieces) return false
     if (claim.lease === undefined ? this.#trust.connected : !this.#trust.trusted.has(claim.lease.by)) return false
-    return await verifyClaim(claim)
+    return await verifyClaim(claim, (lease) => this.#isGood(lease))
+  }
+
+  /** Each lease is verified once, however many claims come under it. */
+  #isGood(lease: Lease): Promise<boolean> {
+    const key = keyOf(lease.sig, lease.run, lease.holder, lease.serial, lease.instead ?? '', lease.by)
+    const known = this.#leases.get(key)
+    if (known !== undefined) return known
+    if (this.#leases.size > LEASES_PER_RUN * runCount(this.#layout)) this.#leases.clear()
+    const verdict = verifyLease(lease)
+    this.#leases.set(key, verdict)
+    return verdict
   }
 
   /** The SHA-256 values that `piece` may have; undefined while nothing is known. */
@@ -102,4 +117,8 @@ export class ClaimBook {
   claimed(): PieceSet {
     return PieceSet.of(this.#layout.pieces, this.#byPiece.keys())
   }
+}
+
+function keyOf(sig: Uint8Array, ...signed: readonly (string | number)[]): string {
+  return `${Buffer.from(sig).toString('base64')} ${signed.join(' ')}`
 }

@@ -72,6 +72,11 @@ export class Swarm implements AsyncDisposable {
     return this.#running.get(digest)?.transfer
   }
 
+  /** Whether a neighbour is known to have a piece of a blob that is being fetched. */
+  peerHas(peer: string, blob: Digest, piece: number): boolean {
+    return this.#state.blobs.get(blob)?.holders.get(peer)?.has(piece) ?? false
+  }
+
   transfers(): readonly Transfer[] {
     return [...this.#running.values()].map(({ transfer }) => transfer)
   }
