@@ -1,6 +1,6 @@
 import type { Clock } from '@layerswarm/core/clock.ts'
 import { within } from '@layerswarm/core/deadline.ts'
-import { LayerswarmError } from '@layerswarm/core/errors.ts'
+import { describeError, LayerswarmError } from '@layerswarm/core/errors.ts'
 import { fullRepository } from '@layerswarm/core/image/reference.ts'
 import type { Logger } from '@layerswarm/core/log.ts'
 import type { Abortable } from '../ports.ts'
@@ -48,6 +48,8 @@ export class StoredCredentials implements CredentialSource, AsyncDisposable {
   readonly #files: readonly WatchedFile<AuthFile>[]
   readonly #answers = new Remembered<string, Answer>(MAX_REMEMBERED)
   readonly #asking = new Set<Promise<unknown>>()
+  /** Told as failing; no more than there are registries. */
+  readonly #failing = new Set<string>()
   readonly #stop = new AbortController()
 
   constructor(deps: StoredCredentialsDeps, options: StoredCredentialsOptions) {
@@ -84,7 +86,7 @@ export class StoredCredentials implements CredentialSource, AsyncDisposable {
 
   /** One question at a time, whoever asks; so none of their signals ends it. */
   #ask(helper: string, server: string): Promise<Credential | undefined> {
-    const { clock } = this.#deps
+    const { clock, log } = this.#deps
     const key = `${helper} ${server}`
     const known = this.#answers.get(key)
     if (known !== undefined && known.until > clock.now()) return known.credential
@@ -93,9 +95,13 @@ export class StoredCredentials implements CredentialSource, AsyncDisposable {
     answer.credential.then(
       (found) => {
         answer.until = clock.now() + (found === undefined ? NOT_FOUND_MS : FOUND_MS)
+        this.#failing.delete(key)
       },
-      () => {
+      (error: unknown) => {
         answer.until = clock.now() + NOT_FOUND_MS
+        if (this.#failing.has(key) || this.#stop.signal.aborted) return
+        this.#failing.add(key)
+        log.warn({ server, reason: describeError(error) }, 'credential helper failed')
       }
     )
     return answer.credential

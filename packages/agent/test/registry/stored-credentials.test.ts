@@ -188,6 +188,9 @@ suite('helpers', () => {
       assert.match(told, /docker-credential-x/)
       assert.ok(!told.includes(SECRET), told)
       assert.equal((await desk.asked()).length, 1)
+      await desk.clock.advance(5_000)
+      await assertCode(desk.find('r.example'), 'REGISTRY_DENIED')
+      assert.equal(desk.lines.length, 1)
     })
   }
 
