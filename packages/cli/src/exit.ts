@@ -14,7 +14,8 @@ const USAGE_ERRORS: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'REFERENCE_INVALID',
   'NAME_INVALID',
   'TAG_INVALID',
-  'DIGEST_INVALID'
+  'DIGEST_INVALID',
+  'SOURCE_INVALID'
 ])
 
 /** Tells a failure on standard error, as `error:` and where it is known `fix:`. @returns the exit code */

@@ -1,10 +1,15 @@
 import { VERSION } from '@layerswarm/core/version.ts'
 import { Command } from 'commander'
 import { addAgentCommand } from './commands/agent.ts'
+import { addCheckCommand } from './commands/check.ts'
 import { addClusterKeyCommand } from './commands/cluster-key.ts'
 import { addConfigCommand } from './commands/config.ts'
+import { addDoctorCommand } from './commands/doctor.ts'
+import { addGcCommand } from './commands/gc.ts'
+import { addLsCommand } from './commands/ls.ts'
 import { addMirrorCommand } from './commands/mirror.ts'
 import { addPullCommand } from './commands/pull.ts'
+import { addPushCommand } from './commands/push.ts'
 import { addStandaloneCommand } from './commands/standalone.ts'
 import { addTrackerCommand } from './commands/tracker.ts'
 
@@ -23,7 +28,12 @@ export function createProgram(): Command {
     addTrackerCommand,
     addStandaloneCommand,
     addPullCommand,
+    addPushCommand,
+    addLsCommand,
+    addCheckCommand,
+    addGcCommand,
     addMirrorCommand,
+    addDoctorCommand,
     addClusterKeyCommand,
     addConfigCommand
   ]) {

@@ -1,28 +1,39 @@
 import { agentOptions } from '@layerswarm/agent/config.ts'
+import { exportImage, type OutputName, parseOutput } from '@layerswarm/agent/images/export.ts'
+import type { ImageSource } from '@layerswarm/agent/ports.ts'
 import type { PullProgress, PullSummary } from '@layerswarm/core/api/local-api.ts'
 import { addOptions } from '@layerswarm/core/config/command-options.ts'
+import type { Digest } from '@layerswarm/core/digest.ts'
 import { describeError } from '@layerswarm/core/errors.ts'
 import { parsePlatform } from '@layerswarm/core/image/platform.ts'
-import { parseReference } from '@layerswarm/core/image/reference.ts'
+import { parseReference, scopeOf } from '@layerswarm/core/image/reference.ts'
 import { type Command, InvalidArgumentError, Option } from 'commander'
-import { daemonConfig, daemonLog, examples } from '../daemon-options.ts'
+import { examples } from '../daemon-options.ts'
+import { agentOption, type PlatformsOption, platformOption } from '../image-options.ts'
+import { agentSource, openHere } from '../images-of-host.ts'
 import { pullThroughAgent } from '../pull/through-agent.ts'
-import { pullView, silentView, summaryText } from '../pull/view.ts'
+import { pullStep, summaryText } from '../pull/view.ts'
 import { stopSignal } from '../signals.ts'
-
-const DEFAULT_AGENT = 'http://127.0.0.1:5051'
+import { silentTransfers, transferView } from '../transfer-view.ts'
 
 interface PullOptions {
   readonly agent: URL
-  readonly platform?: 'all' | readonly string[]
+  readonly platform?: PlatformsOption
+  readonly output?: OutputName
   readonly json?: true
 }
 
 interface PullJob {
   readonly image: string
-  readonly platforms: PullOptions['platform']
+  readonly options: PullOptions
   readonly onProgress: (progress: PullProgress) => void
   readonly signal: AbortSignal
+}
+
+/** What was pulled, and the digest of what was written to files. */
+interface Pulled {
+  readonly summary: PullSummary
+  readonly written: Digest | undefined
 }
 
 export function addPullCommand(program: Command): void {
@@ -30,9 +41,10 @@ export function addPullCommand(program: Command): void {
     .command('pull')
     .description("fetch an image into this host's store, through its agent, or alone where none runs")
     .argument('<IMAGE>', '[registry/]repository[:tag][@digest]')
-    .addOption(new Option('--agent <URL>', "this host's agent").argParser(readUrl).default(new URL(DEFAULT_AGENT), DEFAULT_AGENT))
+    .addOption(agentOption())
+    .addOption(platformOption('whose layers to fetch'))
     .addOption(
-      new Option('--platform <OS/ARCH>', "whose layers to fetch, or all (repeatable; default: this host's)").argParser(readPlatform)
+      new Option('--output <DEST>', 'also write the image: oci:DIR, oci-archive:FILE or docker-archive:FILE').argParser(readOutput)
     )
     .option('--json', 'print the result as JSON')
   addOptions(command, agentOptions, ['registry', 'insecureRegistry', 'dataDir'])
@@ -42,52 +54,61 @@ export function addPullCommand(program: Command): void {
       examples(
         'layerswarm pull nginx:1.29',
         'layerswarm pull --platform linux/arm64 ghcr.io/example/app@sha256:…',
+        'layerswarm pull nginx:1.29 --output docker-archive:nginx.tar',
         'layerswarm pull --insecure-registry 127.0.0.1:5000 127.0.0.1:5000/app --json'
       )
     )
     .action(async (image: string, options: PullOptions) => run(command, image, options))
 }
 
-async function run(command: Command, image: string, { agent, platform, json }: PullOptions): Promise<void> {
+async function run(command: Command, image: string, options: PullOptions): Promise<void> {
   parseReference(image)
+  const { json } = options
   using stop = stopSignal()
-  const summary = await (async () => {
-    using view = json === true ? silentView : pullView(process.stdout)
-    const job = { image, platforms: platform, onProgress: (blob: PullProgress) => view.progress(blob), signal: stop.signal }
-    const request = { image, ...(platform === undefined ? {} : { platforms: platform === 'all' ? platform : [...platform] }) }
-    return (await pullThroughAgent(agent, request, job)) ?? (await pullHere(command, agent, job))
+  const { summary, written } = await (async () => {
+    using view = json === true ? silentTransfers : transferView(process.stdout)
+    const job: PullJob = { image, options, onProgress: (blob) => view.step(pullStep(blob)), signal: stop.signal }
+    return (await pullByAgent(job)) ?? (await pullHere(command, job))
   })()
   if (summary.stale) process.stderr.write('warning: the registry cannot be reached; this is what the tag pointed to when it last could\n')
-  process.stdout.write(json === true ? `${JSON.stringify(summary, null, 2)}\n` : summaryText(summary))
+  if (json === true) process.stdout.write(`${JSON.stringify({ ...summary, ...(written && { written }) }, null, 2)}\n`)
+  else
+    process.stdout.write(`${summaryText(summary)}${options.output === undefined ? '' : `written to ${options.output.path}: ${written}\n`}`)
+}
+
+async function pullByAgent({ image, options, onProgress, signal }: PullJob): Promise<Pulled | undefined> {
+  const { agent, platform, output } = options
+  const request = { image, ...(platform === undefined ? {} : { platforms: platform === 'all' ? platform : [...platform] }) }
+  const summary = await pullThroughAgent(agent, request, { signal, onProgress })
+  if (summary === undefined) return undefined
+  const source = agentSource(agent, image, summary.digest)
+  return { summary, written: output === undefined ? undefined : await write(source, output, { image, options, onProgress, signal }) }
 }
 
 /** The same work in this process, on the data directory that the agent would use. */
-async function pullHere(command: Command, agent: URL, { image, platforms, onProgress, signal }: PullJob): Promise<PullSummary> {
-  const { config } = await daemonConfig(command, agentOptions)
-  process.stderr.write(`no agent at ${agent.origin}: pulling in this process, into ${config.dataDir}\n`)
-  const { openLocal } = await import('@layerswarm/agent/agent.ts')
-  // What the agent would log of use to its operator is this command's own output here.
-  const log = daemonLog('pull', { logLevel: config.logLevel === 'info' ? 'warn' : config.logLevel, logFormat: config.logFormat })
-  await using local = await openLocal(config, { log })
-  return await local.images.pull(image, {
-    signal,
-    onProgress,
-    ...(platforms === undefined ? {} : { platforms: platforms === 'all' ? platforms : platforms.map(parsePlatform) })
-  })
+async function pullHere(command: Command, { image, options, onProgress, signal }: PullJob): Promise<Pulled> {
+  await using host = await openHere(command, options.agent, 'pulling', 'into')
+  const platforms = platformsOf(options)
+  const summary = await host.images.pull(image, { signal, onProgress, ...(platforms === undefined ? {} : { platforms }) })
+  if (options.output === undefined) return { summary, written: undefined }
+  await using source = await host.local.source(`${scopeOf(parseReference(image))}@${summary.digest}`)
+  return { summary, written: await write(source, options.output, { image, options, onProgress, signal }) }
 }
 
-function readUrl(text: string): URL {
-  const url = URL.parse(text)
-  if (url?.protocol !== 'http:' && url?.protocol !== 'https:') throw new InvalidArgumentError(`Not a URL, as ${DEFAULT_AGENT}.`)
-  return url
+async function write(source: ImageSource, output: OutputName, { image, options, signal }: PullJob): Promise<Digest> {
+  const { registry, repository, tag } = parseReference(image)
+  const name = tag === undefined ? undefined : `${registry}/${repository}:${tag}`
+  return (await exportImage(source, output, { name, platforms: platformsOf(options), signal })).digest
 }
 
-function readPlatform(text: string, earlier?: 'all' | readonly string[]): 'all' | readonly string[] {
-  if (text === 'all' || earlier === 'all') return 'all'
+function platformsOf({ platform }: PullOptions) {
+  return platform === undefined || platform === 'all' ? platform : platform.map(parsePlatform)
+}
+
+function readOutput(text: string): OutputName {
   try {
-    parsePlatform(text)
+    return parseOutput(text)
   } catch (error) {
     throw new InvalidArgumentError(`${describeError(error)}.`)
   }
-  return [...(earlier ?? []), text]
 }

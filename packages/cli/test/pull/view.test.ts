@@ -5,7 +5,8 @@ import { it } from 'node:test'
 import { stripVTControlCharacters } from 'node:util'
 import type { PullProgress } from '@layerswarm/core/api/local-api.ts'
 import type { Digest } from '@layerswarm/core/digest.ts'
-import { pullView } from '../../src/pull/view.ts'
+import { pullStep } from '../../src/pull/view.ts'
+import { transferView } from '../../src/transfer-view.ts'
 
 function progress(digit: string, peer: number, done = false): PullProgress {
   const digest = `sha256:${digit.repeat(64)}` as Digest
@@ -17,13 +18,13 @@ it('shows a bar per blob on a terminal, which becomes a line once the blob is th
   const terminal = Object.assign(new PassThrough(), { isTTY: true, columns: 80, rows: 24 })
   const written = text(terminal)
   {
-    using view = pullView(terminal)
-    view.progress(progress('a', 30_000_000))
-    view.progress(progress('b', 0))
+    using view = transferView(terminal)
+    view.step(pullStep(progress('a', 30_000_000)))
+    view.step(pullStep(progress('b', 0)))
     mock.timers.tick(200)
-    view.progress(progress('a', 60_000_000))
+    view.step(pullStep(progress('a', 60_000_000)))
     mock.timers.tick(200)
-    view.progress(progress('a', 75_000_000, true))
+    view.step(pullStep(progress('a', 75_000_000, true)))
   }
   terminal.end()
   // What moves the cursor is gone, so a bar may follow the one above it on the same line.

@@ -1,0 +1,37 @@
+/** Options that several commands on images take. */
+import { agentOptions } from '@layerswarm/agent/config.ts'
+import { addOptions } from '@layerswarm/core/config/command-options.ts'
+import { describeError } from '@layerswarm/core/errors.ts'
+import { parsePlatform } from '@layerswarm/core/image/platform.ts'
+import { type Command, InvalidArgumentError, Option } from 'commander'
+import { DEFAULT_AGENT, readUrl } from './urls.ts'
+
+/** `all`, or platforms as users write them. */
+export type PlatformsOption = 'all' | readonly string[]
+
+export function agentOption(): Option {
+  return new Option('--agent <URL>', "this host's agent").argParser(readUrl).default(new URL(DEFAULT_AGENT), DEFAULT_AGENT)
+}
+
+/** @param whose what is done with the layers of the platforms */
+export function platformOption(whose: string): Option {
+  return new Option('--platform <OS/ARCH>', `${whose}, or all (repeatable; default: this host's)`).argParser(readPlatform)
+}
+
+/** Options of the agent that count where none runs. */
+export function addLocalOptions(command: Command): Command {
+  return addOptions(command, agentOptions, ['registry', 'insecureRegistry', 'dataDir']).addHelpText(
+    'after',
+    '\nAn agent uses its own configuration; registries, data directory and file\nare for a host where none runs.'
+  )
+}
+
+function readPlatform(text: string, earlier?: PlatformsOption): PlatformsOption {
+  if (text === 'all' || earlier === 'all') return 'all'
+  try {
+    parsePlatform(text)
+  } catch (error) {
+    throw new InvalidArgumentError(`${describeError(error)}.`)
+  }
+  return [...(earlier ?? []), text]
+}
