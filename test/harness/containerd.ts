@@ -1,5 +1,5 @@
 import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import type { CommandOptions, CommandResult } from './command.ts'
 import { treeDigest, verifyBlobs } from './content.ts'
 import type { Host } from './network.ts'
@@ -12,20 +12,30 @@ export class Containerd {
   readonly root: string
   /** What `ctr --hosts-dir` and the CRI plugin read: one `_default/hosts.toml` if there is a mirror, else empty. */
   readonly hostsDir: string
-  readonly process: RunningProcess
+  readonly configFile: string
+  readonly #name: string
+  #process!: RunningProcess
 
-  private constructor(host: Host, dir: string, process: RunningProcess) {
+  private constructor(host: Host, name: string) {
+    const dir = join(host.dir, name)
     this.host = host
     this.socket = join(dir, 'c.sock')
     this.root = join(dir, 'root')
-    this.hostsDir = join(dir, 'hosts')
-    this.process = process
+    this.hostsDir = join(dir, 'certs.d')
+    this.configFile = join(dir, 'config.toml')
+    this.#name = name
   }
 
-  /** `mirror` is the URL that all pulls go to first; `insecure` names registries that speak plain HTTP, for direct pulls. */
-  static async start(host: Host, options: { name?: string; mirror?: string; insecure?: readonly string[] } = {}): Promise<Containerd> {
-    const dir = join(host.dir, options.name ?? 'containerd')
-    const hostsDir = join(dir, 'hosts')
+  /**
+   * `mirror` is the URL that all pulls go to first; `insecure` names registries that speak plain HTTP, for direct pulls.
+   * `config` is what stands in its file beside where its own files are: for CRI to read the hosts folder, if absent.
+   */
+  static async start(
+    host: Host,
+    options: { name?: string; mirror?: string; insecure?: readonly string[]; config?: string } = {}
+  ): Promise<Containerd> {
+    const containerd = new Containerd(host, options.name ?? 'containerd')
+    const { hostsDir } = containerd
     if (options.mirror !== undefined) {
       write(join(hostsDir, '_default'), 'hosts.toml', `[host."${options.mirror}"]\n  capabilities = ["pull", "resolve"]\n`)
     }
@@ -36,11 +46,26 @@ export class Containerd {
         `server = "http://${registry}"\n[host."http://${registry}"]\n  capabilities = ["pull", "resolve"]\n`
       )
     }
-    write(dir, 'config.toml', configuration(dir))
-    const process = host.start(options.name ?? 'containerd', 'containerd', ['--config', join(dir, 'config.toml')])
-    const containerd = new Containerd(host, dir, process)
-    await process.ready(async () => (await containerd.tryCtr(['version'])).code === 0)
+    const registry = `[plugins."io.containerd.grpc.v1.cri".registry]\n  config_path = "${hostsDir}"\n`
+    const dir = dirname(containerd.configFile)
+    write(dir, basename(containerd.configFile), configuration(dir) + (options.config ?? registry))
+    await containerd.#launch()
     return containerd
+  }
+
+  get process(): RunningProcess {
+    return this.#process
+  }
+
+  /** Stops it and starts it on the same files, as after its configuration was changed. */
+  async restart(): Promise<void> {
+    await this.#process.stop()
+    await this.#launch()
+  }
+
+  async #launch(): Promise<void> {
+    this.#process = this.host.start(this.#name, 'containerd', ['--config', this.configFile])
+    await this.#process.ready(async () => (await this.tryCtr(['version'])).code === 0)
   }
 
   /** Runs `ctr` on the host: it resolves names itself, so it has to be there. Throws if it fails. */
@@ -102,8 +127,6 @@ disabled_plugins = ["io.containerd.internal.v1.opt"]
   disable_cgroup = true
   [plugins."io.containerd.grpc.v1.cri".containerd]
     snapshotter = "native"
-  [plugins."io.containerd.grpc.v1.cri".registry]
-    config_path = "${join(dir, 'hosts')}"
 `
 }
 

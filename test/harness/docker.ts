@@ -13,15 +13,18 @@ interface DockerImage {
 export class Docker {
   readonly host: Host
   readonly process: RunningProcess
+  readonly configFile: string
   readonly #url: string
 
-  private constructor(host: Host, url: string, process: RunningProcess) {
+  private constructor(host: Host, url: string, configFile: string, process: RunningProcess) {
     this.host = host
+    this.configFile = configFile
     this.#url = url
     this.process = process
   }
 
-  static async start(host: Host, options: { mirrors?: readonly string[]; insecure?: readonly string[] }): Promise<Docker> {
+  /** `trust` is a certificate of a registry. */
+  static async start(host: Host, options: { mirrors?: readonly string[]; insecure?: readonly string[]; trust?: string }): Promise<Docker> {
     const dir = join(host.dir, 'docker')
     mkdirSync(dir)
     const url = `unix://${join(dir, 'd.sock')}`
@@ -38,12 +41,13 @@ export class Docker {
         ip6tables: false,
         'ip-forward': false,
         'storage-driver': 'vfs',
-        'registry-mirrors': options.mirrors ?? [],
+        ...(options.mirrors && { 'registry-mirrors': options.mirrors }),
         'insecure-registries': options.insecure ?? []
       })
     )
-    const process = host.start('docker', 'dockerd', ['--config-file', config])
-    const docker = new Docker(host, url, process)
+    const env: Record<string, string> = options.trust === undefined ? {} : { SSL_CERT_FILE: options.trust }
+    const process = host.start('docker', 'dockerd', ['--config-file', config], { env })
+    const docker = new Docker(host, url, config, process)
     await process.ready(async () => (await host.tryRun('docker', ['--host', url, 'version'])).code === 0, 30_000)
     return docker
   }

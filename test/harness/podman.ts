@@ -23,9 +23,12 @@ export class Podman {
   readonly host: Host
   readonly #root: string
   readonly #env: Record<string, string>
+  readonly #etc: string | undefined
 
-  constructor(host: Host, registriesFile?: string) {
+  /** `etc` stands for /etc/containers. */
+  constructor(host: Host, registriesFile?: string, etc?: string) {
     this.host = host
+    this.#etc = etc
     this.#root = join(host.dir, 'p')
     mkdirSync(this.#root)
     this.#env = registriesFile === undefined ? {} : { CONTAINERS_REGISTRIES_CONF: registriesFile }
@@ -47,6 +50,9 @@ export class Podman {
 
   #podman(args: readonly string[]): Promise<string> {
     const storage = ['--root', join(this.#root, 'data'), '--runroot', join(this.#root, 'r'), '--storage-driver', 'vfs']
-    return this.host.run('podman', [...storage, ...args], { env: this.#env })
+    if (this.#etc === undefined) return this.host.run('podman', [...storage, ...args], { env: this.#env })
+    // What runs on a host has mounts of its own, which go with it.
+    const script = 'mount --bind "$0" /etc/containers && exec podman "$@"'
+    return this.host.run('sh', ['-c', script, this.#etc, ...storage, ...args], { env: this.#env })
   }
 }
