@@ -55,11 +55,19 @@ export class Connections implements AsyncDisposable {
     this.#forwarding = new Agent({ ...pool, connect: (target, callback) => direct()(target, callback) })
   }
 
-  /** @throws {LayerswarmError} REGISTRY_UNREACHABLE for certificates that are no good */
-  async route(endpoint: Endpoint, url: URL): Promise<Route> {
+  /** What {@link route} needs to know. */
+  async material(endpoint: Endpoint, url: URL): Promise<TlsMaterial | undefined> {
+    return url.protocol === 'https:' ? await this.#deps.certificates.of(endpoint) : undefined
+  }
+
+  /**
+   * To be used at once: the next call may close the pool for what has not been sent.
+   * @throws {LayerswarmError} REGISTRY_UNREACHABLE for certificates that are no good
+   */
+  route(endpoint: Endpoint, url: URL, material: TlsMaterial | undefined): Route {
     const path = url.pathname + url.search
     if (url.protocol === 'https:') {
-      return { dispatcher: await this.#dispatcher(endpoint, url), origin: url.origin, path, headers: {}, proxy: undefined }
+      return { dispatcher: this.#dispatcher(endpoint, url, material), origin: url.origin, path, headers: {}, proxy: undefined }
     }
     const proxy = this.#deps.proxies.for(url)
     if (proxy === undefined) return { dispatcher: this.#common, origin: url.origin, path, headers: {}, proxy }
@@ -74,8 +82,7 @@ export class Connections implements AsyncDisposable {
     await Promise.all([this.#common, this.#forwarding, ...special, ...this.#closing].map((agent) => agent.destroy()))
   }
 
-  async #dispatcher(endpoint: Endpoint, url: URL): Promise<Agent> {
-    const material = await this.#deps.certificates.of(endpoint)
+  #dispatcher(endpoint: Endpoint, url: URL, material: TlsMaterial | undefined): Agent {
     const own = sameOrigin(url, endpoint.base)
     if (material === undefined || (!own && material.ca.length === 0)) return this.#common
     const key = `${endpoint.registry} ${own}`

@@ -61,8 +61,9 @@ export class Transport implements AsyncDisposable {
    */
   async send(endpoint: Endpoint, { method, url, headers, body, headersTimeoutMs, signal }: HttpRequest): Promise<HttpResponse> {
     signal?.throwIfAborted()
-    const route = await this.#connections.route(endpoint, url)
+    const material = await this.#connections.material(endpoint, url)
     signal?.throwIfAborted()
+    const route = this.#connections.route(endpoint, url, material)
     const answer = route.dispatcher.request({
       origin: route.origin,
       path: route.path,

@@ -34,6 +34,8 @@ export async function openTunnel({ url, headers }: ProxyServer, authority: strin
         ? tlsConnect({ host, port, secureContext: secureContext(), ...(isIP(host) === 0 && { servername: host }) })
         : connect({ host, port })
   })
+  // What goes wrong is seen below; a second failure of the same request is no news.
+  request.on('error', () => undefined)
   try {
     const connected = once(request, 'connect') as Promise<[IncomingMessage, Socket, Buffer]>
     request.end()

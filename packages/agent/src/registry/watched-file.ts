@@ -48,10 +48,13 @@ export class WatchedFile<T> {
   async #look(last: Promise<T | undefined>): Promise<T | undefined> {
     const before = await last
     try {
-      const { ino, size, mtimeMs, ctimeMs } = await stat(this.path)
+      const facts = await stat(this.path)
+      const { ino, size, mtimeMs, ctimeMs } = facts
       const version = [ino, size, mtimeMs, ctimeMs].join()
       if (version === this.#version) return before
       this.#version = version
+      // Reading a pipe would wait for whoever writes to it.
+      if (!facts.isFile()) throw new Error('not a regular file')
       if (size > MAX_FILE_BYTES) throw new Error(`larger than ${MAX_FILE_BYTES} bytes`)
       return this.#parse(await readFile(this.path, 'utf8'))
     } catch (error) {

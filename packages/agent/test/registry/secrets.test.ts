@@ -17,6 +17,9 @@ const LAYER = Buffer.from('the layer')
 const CONFIG = Buffer.from('{}')
 const base64 = (text: string) => Buffer.from(text).toString('base64')
 
+/** Nothing listens there. */
+const NOBODY = '127.0.0.1:1'
+
 /** Everything that is nobody's business, plain and as it travels. */
 const SECRETS = {
   password: 'pass-of-sam',
@@ -76,6 +79,8 @@ suite('secrets', () => {
       [refreshed.host]: { identitytoken: SECRETS.refresh }
     }
     await writeFile(registryAuth, JSON.stringify({ auths, credHelpers: { [helped.host]: 'broken' } }))
+    await mkdir(join(dir, 'certs', NOBODY), { recursive: true })
+    await writeFile(join(dir, 'certs', NOBODY, 'hosts.toml'), `ca = "${SECRETS.password}`)
     setVariable('PATH', `${join(dir, 'bin')}:${process.env.PATH}`)
     setVariable('HTTP_PROXY', `http://sam:${SECRETS.proxy}@${proxy.host}`)
 
@@ -87,14 +92,9 @@ suite('secrets', () => {
     })
     const listen = '127.0.0.1:0'
     const insecureRegistry = [good, bad, refreshed, helped].map(({ host }) => host).concat(proxied)
-    const flags = {
-      dataDir: join(dir, 'data'),
-      mirrorListen: listen,
-      adminListen: listen,
-      p2pListen: listen,
-      insecureRegistry,
-      registryAuth
-    }
+    const listens = { mirrorListen: listen, adminListen: listen, p2pListen: listen }
+    const certsDir = [join(dir, 'certs')]
+    const flags = { dataDir: join(dir, 'data'), ...listens, registry: [NOBODY], insecureRegistry, registryAuth, certsDir }
     agent = parts.use(
       await startAgent(resolveConfig(agentOptions, { flags }).config, { log: createLogger({ level: 'trace', destination }) })
     )
@@ -136,7 +136,7 @@ suite('secrets', () => {
   test('nothing secret is in the log, in answers, in metrics or in the status, whatever fails', async () => {
     await askForAll(good.host, false)
     await askForAll(refreshed.host, false)
-    for (const host of [bad.host, helped.host, proxied]) await askForAll(host, true)
+    for (const host of [bad.host, helped.host, proxied, NOBODY]) await askForAll(host, true)
     refreshed.revokeTokens()
     refreshed.fault({ kind: 'token', fault: { status: 500 } })
     await ask(refreshed.host, 'tags/list')
@@ -154,6 +154,7 @@ suite('secrets', () => {
     for (const host of [good.host, bad.host, refreshed.host, helped.host, proxied]) assert.ok(all.includes(host), `${host} was asked`)
     assert.match(all, /docker-credential-broken did not answer with JSON/)
     assert.match(all, /answered 407/)
+    assert.match(all, /hosts\.toml.*file is not used/)
     for (const secret of [...Object.values(SECRETS), ...sent]) {
       assert.ok(!all.includes(secret), `${secret} in ${told.find((text) => text.includes(secret))}`)
     }

@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
 import { chmod, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { suite, test } from 'node:test'
+import { promisify } from 'node:util'
 import { StoredCredentials } from '@layerswarm/agent/registry/stored-credentials.ts'
 import { describeError } from '@layerswarm/core/errors.ts'
 import { ManualClock } from '@layerswarm/testkit/manual-clock.ts'
@@ -41,6 +43,10 @@ class Desk implements AsyncDisposable {
     const text = typeof content === 'string' ? content : JSON.stringify(content)
     await writeFile(join(this.#dir, 'new'), text)
     await rename(join(this.#dir, 'new'), join(this.#dir, name))
+  }
+
+  async pipe(name: string): Promise<void> {
+    await promisify(execFile)('mkfifo', [join(this.#dir, name)])
   }
 
   /** A helper, as a shell script that also notes what it was asked for. */
@@ -114,6 +120,13 @@ suite('files', () => {
     assert.equal(desk.lines.length, 1)
     assert.match(desk.lines[0] ?? '', /first\.json.*not valid JSON/)
     assert.ok(!desk.lines[0]?.includes(entry('sam').auth))
+  })
+
+  test('a pipe is not waited for, what is far too large not read', async () => {
+    await using desk = await Desk.open({ 'second.json': ' '.repeat(4 * 1024 * 1024 + 1) })
+    await desk.pipe('first.json')
+    assert.equal(await desk.find('r.example'), undefined)
+    assert.match(desk.lines.join(), /first\.json.*not a regular file.*second\.json.*larger than/)
   })
 
   test('one that was named and is not there is told', async () => {
