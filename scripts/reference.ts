@@ -13,6 +13,9 @@ const ROOT = new URL('../', import.meta.url)
 const REFERENCE = new URL('docs/reference.md', ROOT)
 
 const LOCAL_API = 'packages/core/src/api/local-api.ts'
+const IMAGES_API = 'packages/core/src/api/images-api.ts'
+const PUSH_API = 'packages/core/src/api/push-api.ts'
+const STATUS_API = 'packages/core/src/api/status-api.ts'
 const FLEET_VIEW = 'packages/tracker/src/state/fleet-view.ts'
 
 async function sourceOf(file: string): Promise<string> {
@@ -34,7 +37,19 @@ function jsonSection(): string {
 
 Fields are only ever added.
 
-- \`layerswarm pull --json\`: the fields of \`summary\`, see [POST /v1/pull](#http).
+- \`layerswarm pull --json\`: the fields of \`summary\`, see [POST /v1/pull](#http); with \`--output\` also \`written\`, the digest that the
+  files name.
+- \`layerswarm push --json\`: the fields of \`summary\`, see [POST /v1/push](#http).
+- \`layerswarm ls --json\`: \`images\` and \`totals\`; with \`--blobs\` a list of blobs; see [GET /v1/images](#http).
+- \`layerswarm check --json\`: the fields of \`summary\`, but \`images\` a list of what was checked, and \`failed\`; see
+  [POST /v1/check](#http).
+- \`layerswarm gc --json\`, \`layerswarm status --json\`: as [POST /v1/gc](#http) and [GET /v1/status](#http) answer.
+- \`layerswarm mirror install|uninstall --json\`: \`runtime\`, \`dryRun\`, \`changed\`, \`files\` (\`path\`, \`change\`: \`created\`, \`changed\`,
+  \`restored\`, \`removed\`, \`unchanged\`; \`edited\`: by somebody else since; in a dry run \`diff\`), \`notes\`, \`done\`, \`todo\` (\`reason\`,
+  \`command\`) and \`problems\` (\`problem\`, \`remedy\`): with any, nothing was written, or a daemon did not follow.
+- \`layerswarm mirror status --json\`: a list of \`runtime\`, \`present\`, \`mirrorUrl\` (null where it is not installed), \`configured\`,
+  \`files\` (\`path\`, \`state\`: \`installed\`, \`edited\`, \`missing\`) and \`problems\`.
+- \`layerswarm doctor --json\`: a list of \`check\`, \`status\` (\`ok\`, \`problem\`, \`unknown\`), \`text\` and, for a problem, \`remedy\`.
 - \`layerswarm config print --json\`: \`daemon\`, \`file\` (the path that was read, or null) and \`options\`: by key its \`value\` (text, a list
   of texts, or null where it is not set), its \`origin\` (\`default\`, \`file\`, \`environment\`, \`flag\`) and, unless that is a default,
   \`from\` (the path, variable or flag).
@@ -42,7 +57,9 @@ Fields are only ever added.
 }
 
 async function httpSection(): Promise<string> {
-  const servers = await Promise.all(SERVERS.map(async (server) => endpointsText(server, await sourceOf(server.file))))
+  const servers = await Promise.all(
+    SERVERS.map(async (server) => endpointsText(server, (await Promise.all(server.files.map(sourceOf))).join('\n')))
+  )
   const fleet = /^export interface FleetView \{[\s\S]*?^\}/m.exec(await sourceOf(FLEET_VIEW))?.[0]
   if (fleet === undefined) throw new Error(`${FLEET_VIEW} has no FleetView`)
   return `## HTTP
@@ -58,6 +75,24 @@ ${servers.join('\n\n')}
 From ${code(LOCAL_API)}:
 
 ${fence(await headOf(LOCAL_API))}
+
+### The push of an image
+
+From ${code(PUSH_API)}:
+
+${fence(await headOf(PUSH_API))}
+
+### Images and blobs
+
+From ${code(IMAGES_API)}:
+
+${fence(await headOf(IMAGES_API))}
+
+### What an agent does
+
+From ${code(STATUS_API)}:
+
+${fence(await headOf(STATUS_API))}
 
 ### The fleet
 

@@ -60,6 +60,7 @@ interface AgentDeps {
  */
 export async function startAgent(config: AgentConfig, { log, clock = systemClock }: AgentDeps): Promise<RunningAgent> {
   await using parts = new AsyncDisposableStack()
+  const startedAt = clock.now()
   const local = parts.use(await openStorage(config, log))
   const { store, registry, metrics } = local
   const identity = await loadIdentity(config.dataDir)
@@ -116,7 +117,8 @@ export async function startAgent(config: AgentConfig, { log, clock = systemClock
       store,
       metrics: scraped(local),
       readiness: () => ({ mirror: mirror.address !== undefined, store: true, tracker: { connected: directory.connected } }),
-      status: () => agentStatus({ id: node.id, name: config.name, store, peers, directory, swarm }),
+      status: () =>
+        agentStatus({ id: node.id, name: config.name, trackers: config.tracker.length, startedAt, clock, store, peers, directory, swarm }),
       clock,
       log
     })

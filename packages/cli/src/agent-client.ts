@@ -7,10 +7,14 @@ import { pipeline } from 'node:stream/promises'
 import { type ErrorReply, errorReply, NDJSON_TYPE } from '@layerswarm/core/api/local-api.ts'
 import { isLoopback } from '@layerswarm/core/config/addresses.ts'
 import { describeError, ERRORS, type ErrorCode, LayerswarmError } from '@layerswarm/core/errors.ts'
-import type { z } from 'zod'
 
 /** Longest line that an agent sends: a summary that names thousands of blobs. */
 const MAX_LINE = 16 * 1024 * 1024
+
+/** What an answer has to look like. */
+interface Shape<T> {
+  safeParse(value: unknown): { readonly success: true; readonly data: T } | { readonly success: false; readonly data?: undefined }
+}
 
 interface Ask {
   readonly method?: 'GET' | 'POST'
@@ -60,7 +64,7 @@ export async function refusal(agentUrl: URL, response: Response): Promise<Error>
 export async function* answerLines<T>(
   agentUrl: URL,
   response: Response,
-  line: z.ZodType<T>,
+  line: Shape<T>,
   signal: AbortSignal
 ): AsyncGenerator<Exclude<T, ErrorReply>> {
   if (response.status !== 200 || response.body === null) throw await refusal(agentUrl, response)
@@ -72,7 +76,7 @@ export async function* answerLines<T>(
 }
 
 /** @throws {LayerswarmError} what the agent reports, AGENT_UNREACHABLE */
-export async function answer<T>(agentUrl: URL, response: Response, shape: z.ZodType<T>): Promise<T> {
+export async function answer<T>(agentUrl: URL, response: Response, shape: Shape<T>): Promise<T> {
   if (response.status !== 200) throw await refusal(agentUrl, response)
   const { success, data } = shape.safeParse(await response.json().catch(() => undefined))
   if (success) return data
@@ -120,7 +124,7 @@ export function brokeOff(agentUrl: URL, cause?: unknown): LayerswarmError {
   return new LayerswarmError('AGENT_UNREACHABLE', cause === undefined ? { detail: `${detail}: is the agent stopping?` } : { detail, cause })
 }
 
-async function* parsed<T>(body: ReadableStream<Uint8Array>, line: z.ZodType<T>, agentUrl: URL, signal: AbortSignal): AsyncGenerator<T> {
+async function* parsed<T>(body: ReadableStream<Uint8Array>, line: Shape<T>, agentUrl: URL, signal: AbortSignal): AsyncGenerator<T> {
   try {
     for await (const text of lines(body)) {
       const { success, data } = line.safeParse(JSON.parse(text))

@@ -10,7 +10,7 @@ const SHORT_TYPES: Readonly<Record<string, string>> = {
 }
 
 /** As `ctr images check` words it. */
-export function statusOf(image: HeldImage | CheckedImage): string {
+function statusOf(image: HeldImage | CheckedImage): string {
   const { state, present, required = '?' } = image
   const corrupt = 'corrupt' in image && image.corrupt > 0 && state !== 'complete' ? `, ${image.corrupt} corrupt` : ''
   return `${state} (${present}/${required}${corrupt})`

@@ -11,6 +11,7 @@ import { addMirrorCommand } from './commands/mirror.ts'
 import { addPullCommand } from './commands/pull.ts'
 import { addPushCommand } from './commands/push.ts'
 import { addStandaloneCommand } from './commands/standalone.ts'
+import { addStatusCommand } from './commands/status.ts'
 import { addTrackerCommand } from './commands/tracker.ts'
 
 /** The whole command line. Wrong usage throws a CommanderError once it has been told on standard error. */
@@ -32,6 +33,7 @@ export function createProgram(): Command {
     addLsCommand,
     addCheckCommand,
     addGcCommand,
+    addStatusCommand,
     addMirrorCommand,
     addDoctorCommand,
     addClusterKeyCommand,

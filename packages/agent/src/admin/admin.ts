@@ -1,5 +1,6 @@
 import type { AddressInfo } from 'node:net'
 import { PULL_PATH, toldError } from '@layerswarm/core/api/local-api.ts'
+import { STATUS_PATH } from '@layerswarm/core/api/status-api.ts'
 import type { Clock } from '@layerswarm/core/clock.ts'
 import { formatHostPort, type HostPort } from '@layerswarm/core/config/addresses.ts'
 import { LayerswarmError } from '@layerswarm/core/errors.ts'
@@ -121,7 +122,7 @@ export class Admin implements AsyncDisposable {
       return reply.code(ready ? 200 : 503).send({ ready, ...parts })
     })
     app.get('/metrics', async (_request, reply) => reply.type(metrics.contentType).send(await metrics.metrics()))
-    app.get('/v1/status', async () => await status())
+    app.get(STATUS_PATH, async () => await status())
     addImageRoutes(app, { local, store, stopping: this.#stopping.signal })
     app.post(PULL_PATH, async (request, reply) => {
       const wanted = readPullRequest(request.body)

@@ -35,6 +35,19 @@ export interface SwarmDeps {
   }
 }
 
+/** One blob on its way here. */
+export interface Activity {
+  readonly transfer: Transfer
+  /** Since it began. */
+  readonly seconds: number
+  /** Readers that wait for its bytes. */
+  readonly waiting: number
+  /** Hosts that have some of it, pieces asked of them now, connections to the registry, runs that are this host's to fetch. */
+  readonly sources: { readonly peers: number; readonly requests: number; readonly registry: number; readonly leases: number }
+  /** Who decides what comes from the registry: the tracker, or this host on its own. */
+  readonly order: 'leases' | 'own'
+}
+
 interface Running {
   readonly transfer: Transfer
   readonly startedAt: number
@@ -77,8 +90,24 @@ export class Swarm implements AsyncDisposable {
     return this.#state.blobs.get(blob)?.holders.get(peer)?.has(piece) ?? false
   }
 
-  transfers(): readonly Transfer[] {
-    return [...this.#running.values()].map(({ transfer }) => transfer)
+  /** What is fetched now, and from where. */
+  activity(): readonly Activity[] {
+    const now = this.#deps.clock.now()
+    return [...this.#running].map(([digest, { transfer, startedAt }]) => {
+      const blob = this.#state.blobs.get(digest)
+      return {
+        transfer,
+        seconds: (now - startedAt) / 1000,
+        waiting: blob === undefined ? 0 : [...blob.readers.values()].reduce((sum, count) => sum + count, 0),
+        sources: {
+          peers: blob?.holders.size ?? 0,
+          requests: blob === undefined ? 0 : [...blob.requests.values()].reduce((sum, requests) => sum + requests.length, 0),
+          registry: blob?.fetches.length ?? 0,
+          leases: blob?.leases.size ?? 0
+        },
+        order: blob?.adriftSince === undefined && this.#deps.directory.connected ? 'leases' : 'own'
+      }
+    })
   }
 
   /**

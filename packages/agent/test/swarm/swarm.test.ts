@@ -317,7 +317,7 @@ describe('a fetch', () => {
     commits.resolve()
     assert.equal(await b.clock.runUntil(read), blob.layout.size)
     await b.clock.advance(200)
-    assert.equal(b.swarm.transfers().length, 0)
+    assert.equal(b.swarm.activity().length, 0)
   })
 
   test('whose commit fails is given up with the reason', async () => {

@@ -57,7 +57,7 @@ async function listBlobs(work: ImageWork, { quiet, json }: LsOptions, signal: Ab
 }
 
 /** How much the images share. */
-export function totalsText({ images, blobs, bytes, referenced, unused }: StoreTotals): string {
+function totalsText({ images, blobs, bytes, referenced, unused }: StoreTotals): string {
   const shared = bytes === 0 ? '' : `: each byte stands for ${(referenced / bytes).toFixed(2)}`
   const loose = unused.blobs === 0 ? '' : `${plural(unused.blobs, 'blob')} of no image known here, ${formatBytes(unused.bytes)}\n`
   return (

@@ -32,7 +32,7 @@ export const platformsField = z.union([z.literal('all'), z.array(z.string().max(
 export const pullRequest = z.strictObject({ image: referenceField, platforms: platformsField.optional() })
 export type PullRequest = z.infer<typeof pullRequest>
 
-const sourceCounts = z.object({ local: sizeField, peer: sizeField, registry: sizeField })
+export const sourceCounts = z.object({ local: sizeField, peer: sizeField, registry: sizeField })
 
 const pullProgress = z.object({ digest: digestField, size: sizeField, counts: sourceCounts, done: z.boolean() })
 export type PullProgress = z.infer<typeof pullProgress>

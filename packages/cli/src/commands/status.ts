@@ -1,0 +1,68 @@
+import { type AgentStatus, agentStatus, STATUS_PATH, type TransferStatus } from '@layerswarm/core/api/status-api.ts'
+import { LayerswarmError } from '@layerswarm/core/errors.ts'
+import type { Command } from 'commander'
+import { answer, askAgent } from '../agent-client.ts'
+import { examples } from '../daemon-options.ts'
+import { formatAge, formatBytes, plural, shortHex } from '../format.ts'
+import { agentOption } from '../image-options.ts'
+import { stopSignal } from '../signals.ts'
+
+interface StatusOptions {
+  readonly agent: URL
+  readonly json?: true
+}
+
+export function addStatusCommand(program: Command): void {
+  program
+    .command('status')
+    .description("what this host's agent has and does now, and why")
+    .option('--json', 'print JSON')
+    .addOption(agentOption())
+    .addHelpText('after', examples('layerswarm status', 'watch layerswarm status', 'layerswarm status --json'))
+    .action(async ({ agent, json }: StatusOptions) => {
+      using stop = stopSignal()
+      const response = await askAgent(agent, STATUS_PATH, { signal: stop.signal })
+      if (response === undefined) throw new LayerswarmError('AGENT_UNREACHABLE', { detail: agent.origin })
+      const status = await answer(agent, response, agentStatus)
+      process.stdout.write(json === true ? `${JSON.stringify(status, null, 2)}\n` : statusText(status))
+    })
+}
+
+/** The status for people, within 80 columns. */
+export function statusText({ id, name, version, seconds, tracker, peers, store, transfers }: AgentStatus): string {
+  const { complete, partial, bound } = store
+  const lines = [
+    `${name}, version ${version}, for ${formatAge(seconds * 1000)}`,
+    `id       ${id}`,
+    `tracker  ${trackerText(tracker)}`,
+    `peers    ${peers === 0 ? 'none connected' : `${peers} connected`}`,
+    `store    ${formatBytes(complete.bytes + partial.bytes)} of ${formatBytes(bound)}: ${plural(complete.blobs, 'blob')}, ${partial.blobs} in part`,
+    transfers.length === 0 ? 'nothing is being fetched' : `fetching ${plural(transfers.length, 'blob')}:`
+  ]
+  return `${[...lines, ...transfers.flatMap(transferLines)].join('\n')}\n`
+}
+
+function trackerText({ connected, configured }: AgentStatus['tracker']): string {
+  if (connected) return 'connected'
+  return configured === 0
+    ? 'none configured: layers come from the registry alone'
+    : 'not connected: this host goes by what it knows of its peers'
+}
+
+function transferLines({ digest, repository, size, counts, seconds, waiting, sources, order }: TransferStatus): string[] {
+  const present = counts.local + counts.peer + counts.registry
+  const percent = size === 0 ? 100 : Math.floor((present / size) * 100)
+  const rate = (bytes: number) => `${formatBytes(seconds > 0 ? bytes / seconds : 0)}/s`
+  const registry =
+    sources.registry > 0
+      ? plural(sources.registry, 'connection')
+      : order === 'leases' && sources.leases === 0
+        ? 'left to other hosts'
+        : 'idle'
+  return [
+    `  ${shortHex(digest)}  ${percent} % of ${formatBytes(size)}  ${repository}`,
+    `    peers     ${rate(counts.peer)}  ${plural(sources.peers, 'host')} with some of it, ${plural(sources.requests, 'piece')} asked for`,
+    `    registry  ${rate(counts.registry)}  ${registry}, ${plural(sources.leases, 'lease')}${order === 'own' ? '; no tracker deals them out' : ''}`,
+    `    ${waiting === 0 ? 'no client waits for it' : `${plural(waiting, 'client')} waiting`}`
+  ]
+}
