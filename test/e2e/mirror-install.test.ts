@@ -39,6 +39,10 @@ describe('layerswarm mirror install has real clients ask the agent first', { tim
 
     const args = ['--runtime', 'containerd', '--containerd-config', containerd.configFile]
     assert.match(await mirror('install', args), /to do: .*\n {2}systemctl restart containerd\n/)
+    assert.match(
+      await mirror('status', args),
+      /problem: containerd \(pid \d+\) started before .* was changed\nfix: run: systemctl restart containerd\n/
+    )
     await containerd.restart()
     assert.match(await mirror('install', args), /nothing changed/)
     assert.match(await mirror('status', args), /^containerd: installed, .*\n( {2}installed .*\n){3}$/)
@@ -68,11 +72,9 @@ describe('layerswarm mirror install has real clients ask the agent first', { tim
     await asksOnlyAgent(/^docker\//, pull)
     await withoutAgent(async () => assertSoon(await timed(pull), direct))
 
-    assert.match(
-      await mirror('uninstall', args),
-      /to do: dockerd forgets its last mirror only when it starts.*\n {2}systemctl restart docker\n/
-    )
+    assert.match(await mirror('uninstall', args), /done: dockerd \(pid \d+\) has reloaded its configuration\n/)
     assert.deepEqual(files(docker.configFile), before)
+    await leavesNoTrace(/^docker\//, pull)
   })
 
   test('podman', async () => {

@@ -77,6 +77,10 @@ export class ContainerdRuntime implements Runtime {
     return rest !== text && rest.trim() === '' ? undefined : rest
   }
 
+  async parting(): Promise<readonly WantedFile[]> {
+    return []
+  }
+
   async activate(changed: readonly string[]): Promise<Activation> {
     const todo = changed.includes(this.configPath)
       ? [{ reason: `containerd reads ${this.configPath} when it starts; containers go on running`, command: RESTART }]

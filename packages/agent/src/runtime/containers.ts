@@ -4,7 +4,7 @@ import { withoutBlocks } from './blocks.ts'
 import { absent } from './locate.ts'
 import { daemonsNamed } from './processes.ts'
 import { type ConfFile, mirrorConf, registryTables } from './registries-conf.ts'
-import type { Activation, MirrorSettings, Plan, Problem, ReadBase, Runtime } from './setup.ts'
+import type { Activation, MirrorSettings, Plan, Problem, ReadBase, Runtime, WantedFile } from './setup.ts'
 
 export const REGISTRIES_CONF_DIR = '/etc/containers/registries.conf.d'
 /** After all others: of equal prefixes the last file counts, and this one carries the others' settings over. */
@@ -56,6 +56,10 @@ export class ContainersRuntime implements Runtime {
   strip(_path: string, text: string): string | undefined {
     const rest = withoutBlocks(text)
     return rest !== text && rest.trim() === '' ? undefined : rest
+  }
+
+  async parting(): Promise<readonly WantedFile[]> {
+    return []
   }
 
   async activate(changed: readonly string[]): Promise<Activation> {

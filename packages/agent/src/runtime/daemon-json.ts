@@ -43,6 +43,14 @@ export function withRegistryMirror(path: string, base: string | undefined, mirro
   return `${base.slice(0, first)}${JSON.stringify(mirrorUrl)},${gap === '' ? ' ' : gap}${base.slice(first)}`
 }
 
+/** The text with an empty list of mirrors; undefined where it has a list already or cannot be read. */
+export function withEmptyMirrors(base: string | undefined): string | undefined {
+  const settings = readDaemonJson(base)
+  if (typeof settings === 'string' || KEY in settings) return undefined
+  const member = `"${KEY}": []`
+  return base === undefined || base.trim() === '' ? `{${member}}\n` : withMember(base, membersOf(base), member)
+}
+
 /** The text without mirrors at any of `mirrorUrls`; undefined when nothing else is in it. */
 export function withoutRegistryMirror(text: string, mirrorUrls: readonly string[]): string | undefined {
   const settings = readDaemonJson(text)

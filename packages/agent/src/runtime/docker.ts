@@ -2,7 +2,7 @@ import { readdir, readFile, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { withoutBlocks } from './blocks.ts'
-import { isAt, readDaemonJson, withoutRegistryMirror, withRegistryMirror } from './daemon-json.ts'
+import { isAt, readDaemonJson, withEmptyMirrors, withoutRegistryMirror, withRegistryMirror } from './daemon-json.ts'
 import { type DockerInfo, dockerInfo } from './docker-info.ts'
 import { certificatesAmong, withMirror } from './hosts-file.ts'
 import { absent } from './locate.ts'
@@ -68,6 +68,14 @@ export class DockerRuntime implements Runtime {
     return rest !== text && rest.trim() === '' ? undefined : rest
   }
 
+  /** dockerd keeps its mirrors when its file no longer has the key; an empty list it takes. */
+  async parting(base: ReadBase): Promise<readonly WantedFile[]> {
+    const config = await base(this.configPath, dirname(this.configPath))
+    if ('problem' in config || (await this.#daemon()) === undefined) return []
+    const text = withEmptyMirrors(config.text)
+    return text === undefined ? [] : [{ path: this.configPath, tree: dirname(this.configPath), text }]
+  }
+
   async activate(changed: readonly string[], mirrorUrl: string | undefined, former: readonly string[]): Promise<Activation> {
     if (!changed.includes(this.configPath)) return nothing
     const daemon = await this.#daemon()
@@ -89,7 +97,7 @@ export class DockerRuntime implements Runtime {
     if (mirrorUrl === undefined) {
       return {
         ...nothing,
-        todo: [{ reason: 'dockerd forgets its last mirror only when it starts; until then it asks there first', command: RESTART }]
+        todo: [{ reason: 'dockerd still asks the mirror first, until it is restarted', command: RESTART }]
       }
     }
     return {

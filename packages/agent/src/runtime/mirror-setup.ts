@@ -65,7 +65,17 @@ export async function uninstallMirror(runtime: Runtime, options: SetupOptions): 
   const files = await openFiles(runtime, options)
   const set = await files.changes([], await runtime.candidates())
   if (set.problems.length > 0) return report(runtime, options, { problems: set.problems })
-  return await carryOut(runtime, options, { files, set, mirrorUrl: undefined, notes: [] })
+  const job = { files, set, mirrorUrl: undefined, notes: [] }
+  const isGoing = set.changes.some(({ current, after }) => current !== after)
+  if (options.dryRun === true || !isGoing) return await carryOut(runtime, options, job)
+
+  const parting = await runtime.parting((path, tree) => files.base(path, tree))
+  if (parting.length === 0) return await carryOut(runtime, options, job)
+  const done = await carryOut(runtime, options, { ...job, set: await files.changes(parting) })
+  const rest = await openFiles(runtime, options)
+  await rest.apply(await rest.changes([], await runtime.candidates()), undefined)
+  const changed = set.changes.filter(({ current, after }) => current !== after).map((change) => changedFile(change, false, false))
+  return { ...done, files: changed }
 }
 
 export interface MirrorStatus {

@@ -62,6 +62,11 @@ export interface Runtime {
   /** The text without what install put into it for mirrors at `urls`; undefined when nothing else is in it. */
   strip(path: string, text: string, urls: readonly string[]): string | undefined
   /**
+   * Files that a running daemon has to read once before the originals come back, where these alone would not make it
+   * let go of the mirror.
+   */
+  parting(base: ReadBase): Promise<readonly WantedFile[]>
+  /**
    * Lets the daemon follow. `changed` are the paths just written, `mirrorUrl` is undefined after an uninstall, and
    * `former` are the mirrors that were installed until now.
    */

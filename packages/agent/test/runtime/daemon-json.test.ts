@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import fc from 'fast-check'
-import { withoutRegistryMirror, withRegistryMirror } from '../../src/runtime/daemon-json.ts'
+import { withEmptyMirrors, withoutRegistryMirror, withRegistryMirror } from '../../src/runtime/daemon-json.ts'
 
 const URL = 'http://127.0.0.1:5050'
 const PATH = '/etc/docker/daemon.json'
@@ -52,6 +52,12 @@ describe('the mirror is put first and all other text stays', () => {
       assert.match(result.problem, problem)
     })
   }
+})
+
+it('an empty list, for a dockerd that would keep its mirrors without one', () => {
+  assert.equal(withEmptyMirrors('{"debug": true}'), '{"debug": true, "registry-mirrors": []}')
+  assert.equal(withEmptyMirrors(undefined), '{"registry-mirrors": []}\n')
+  assert.equal(withEmptyMirrors('{"registry-mirrors": ["https://a"]}'), undefined)
 })
 
 describe('taking it out of a file that was edited', () => {
