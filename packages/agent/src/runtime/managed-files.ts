@@ -1,10 +1,11 @@
 import { stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
+import { isDeepStrictEqual } from 'node:util'
 import { LayerswarmError } from '@layerswarm/core/errors.ts'
 import { diskOps, type FileOps, type Ownership, temporaryOf } from './file-ops.ts'
 import { absent, type FoundFile, locate, sha256 } from './locate.ts'
 import { type RecordData, type RecordedFile, SetupRecord } from './record.ts'
-import type { BaseFile, Problem, Runtime, WantedFile } from './setup.ts'
+import type { BaseFile, MirrorSettings, Problem, Runtime, WantedFile } from './setup.ts'
 
 /** Configuration is read by daemons of other users too, such as rootless ones. */
 const NEW_FILE: Ownership = { mode: 0o644 }
@@ -64,7 +65,12 @@ export class ManagedFiles {
     return new ManagedFiles(runtime, record, await record.read(), ops)
   }
 
-  /** Where the mirror that is installed listens; empty when none is. */
+  /** What is installed; undefined when nothing is. */
+  get settings(): MirrorSettings | undefined {
+    return this.#data.settings ?? undefined
+  }
+
+  /** Mirrors that the files may name: one, none, or after an interrupted install several. */
   get mirrorUrls(): readonly string[] {
     return this.#data.mirrorUrls
   }
@@ -99,22 +105,25 @@ export class ManagedFiles {
 
   /**
    * Carries `changes` out.
+   * @param settings what is then installed; undefined for nothing
    * @throws {LayerswarmError} SETUP_FAILED; what was done until then stays, and can be repeated or taken back
    */
-  async apply({ changes }: ChangeSet, mirrorUrl: string | undefined): Promise<void> {
+  async apply({ changes }: ChangeSet, settings: MirrorSettings | undefined): Promise<void> {
     try {
-      await this.#apply(changes, mirrorUrl)
+      await this.#apply(changes, settings)
     } catch (cause) {
       if (cause instanceof LayerswarmError) throw cause
       throw new LayerswarmError('SETUP_FAILED', { detail: (cause as Error).message, cause })
     }
   }
 
-  async #apply(changes: readonly FileChange[], mirrorUrl: string | undefined): Promise<void> {
+  async #apply(changes: readonly FileChange[], settings: MirrorSettings | undefined): Promise<void> {
     const files = changes.filter(({ wanted, base, after }) => wanted && base !== after).map((change) => this.#recorded(change))
+    const installed = settings === undefined || files.length === 0 ? null : { ...settings, registries: [...settings.registries] }
     const done: RecordData = {
       version: 1,
-      mirrorUrls: mirrorUrl === undefined || files.length === 0 ? [] : [mirrorUrl],
+      settings: installed,
+      mirrorUrls: installed === null ? [] : [installed.mirrorUrl],
       createdDirs: [],
       files: files.map((file) => ({ ...file, after: file.after.slice(-1) }))
     }
@@ -202,8 +211,7 @@ export class ManagedFiles {
 }
 
 function sameRecord(a: RecordData, b: RecordData): boolean {
-  const essence = ({ mirrorUrls, files }: RecordData) => JSON.stringify([mirrorUrls, files])
-  return essence(a) === essence(b)
+  return isDeepStrictEqual({ ...a, createdDirs: [] }, { ...b, createdDirs: [] })
 }
 
 /** The folders that have to be made for `dir` to exist, outermost first. */

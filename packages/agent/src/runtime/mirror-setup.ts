@@ -54,7 +54,7 @@ export async function installMirror(runtime: Runtime, settings: MirrorSettings, 
   const set = await files.changes(plan.files)
   const problems = [...plan.problems, ...set.problems]
   if (problems.length > 0) return report(runtime, options, { notes: plan.notes, problems })
-  return await carryOut(runtime, options, { files, set, mirrorUrl: settings.mirrorUrl, notes: plan.notes })
+  return await carryOut(runtime, options, { files, set, settings, notes: plan.notes })
 }
 
 /**
@@ -65,7 +65,7 @@ export async function uninstallMirror(runtime: Runtime, options: SetupOptions): 
   const files = await openFiles(runtime, options)
   const set = await files.changes([], await runtime.candidates())
   if (set.problems.length > 0) return report(runtime, options, { problems: set.problems })
-  const job = { files, set, mirrorUrl: undefined, notes: [] }
+  const job = { files, set, settings: undefined, notes: [] }
   const isGoing = set.changes.some(({ current, after }) => current !== after)
   if (options.dryRun === true || !isGoing) return await carryOut(runtime, options, job)
 
@@ -90,27 +90,31 @@ export interface MirrorStatus {
   readonly problems: readonly Problem[]
 }
 
-/** @throws {LayerswarmError} SETUP_FAILED */
+/**
+ * @param settings what to look for where nothing is installed: somebody may have written it by hand
+ * @throws {LayerswarmError} SETUP_FAILED
+ */
 export async function mirrorStatus(runtime: Runtime, settings: MirrorSettings, options: SetupOptions): Promise<MirrorStatus> {
   const files = await openFiles(runtime, options)
-  const [mirrorUrl = null, ...others] = files.mirrorUrls
-  const plan = await runtime.plan(settings, (path, tree) => files.base(path, tree))
+  const effective = files.settings ?? settings
+  const plan = await runtime.plan(effective, (path, tree) => files.base(path, tree))
   const set = await files.changes(plan.files)
   const problems = [...plan.problems, ...set.problems]
   const configured = problems.length === 0 && set.changes.every(({ current, after }) => current === after)
   const recorded = set.changes.filter(({ found }) => files.paths.includes(found.realPath))
-  const isInUse = mirrorUrl !== null || configured
-  const interrupted = others.length > 0 ? [{ problem: 'an install was interrupted', remedy: `run: ${installCommand(runtime)}` }] : []
+  const isInUse = files.mirrorUrls.length > 0 || configured
+  const interrupted =
+    files.mirrorUrls.length > 1 ? [{ problem: 'an install was interrupted', remedy: `run: ${installCommand(runtime)}` }] : []
   return {
     runtime: runtime.name,
     present: await runtime.present(),
-    mirrorUrl,
+    mirrorUrl: files.settings?.mirrorUrl ?? null,
     configured,
     files: recorded.map(({ path, current, edited }) => ({
       path,
       state: current === undefined ? 'missing' : edited ? 'edited' : 'installed'
     })),
-    problems: isInUse ? unique([...interrupted, ...problems, ...(await runtime.traps(settings.mirrorUrl))]) : []
+    problems: isInUse ? unique([...interrupted, ...problems, ...(await runtime.traps(effective.mirrorUrl))]) : []
   }
 }
 
@@ -121,21 +125,22 @@ export function installCommand({ name }: Pick<Runtime, 'name'>): string {
 interface Job {
   readonly files: ManagedFiles
   readonly set: Awaited<ReturnType<ManagedFiles['changes']>>
-  readonly mirrorUrl: string | undefined
+  /** What is installed then; undefined for nothing. */
+  readonly settings: MirrorSettings | undefined
   readonly notes: readonly string[]
 }
 
-async function carryOut(runtime: Runtime, options: SetupOptions, { files, set, mirrorUrl, notes }: Job): Promise<SetupReport> {
+async function carryOut(runtime: Runtime, options: SetupOptions, { files, set, settings, notes }: Job): Promise<SetupReport> {
   const recorded = files.paths
   const told = set.changes.filter(
-    ({ current, after, found }) => current !== after || recorded.includes(found.realPath) || mirrorUrl !== undefined
+    ({ current, after, found }) => current !== after || recorded.includes(found.realPath) || settings !== undefined
   )
-  const changedFiles = told.map((change) => changedFile(change, mirrorUrl !== undefined, options.dryRun === true))
+  const changedFiles = told.map((change) => changedFile(change, settings !== undefined, options.dryRun === true))
   if (options.dryRun === true) return report(runtime, options, { files: changedFiles, notes })
   const former = files.mirrorUrls
-  await files.apply(set, mirrorUrl)
+  await files.apply(set, settings)
   const written = set.changes.filter(({ current, after }) => current !== after).map(({ path, found }) => [path, found.realPath])
-  const activation = await runtime.activate(written.flat(), mirrorUrl, former)
+  const activation = await runtime.activate(written.flat(), settings?.mirrorUrl, former)
   return report(runtime, options, { files: changedFiles, notes, ...activation })
 }
 

@@ -23,6 +23,9 @@ export type RecordedFile = z.infer<typeof recordedFile>
 
 const recordSchema = z.object({
   version: z.literal(1),
+  /** What was asked for; null while nothing is installed. */
+  settings: z.object({ mirrorUrl: z.string(), registries: z.array(z.string()), onlyRegistries: z.boolean() }).nullable(),
+  /** What files may name: that mirror, and while an install runs also the one before. */
   mirrorUrls: z.array(z.string()),
   /** Folders that did not exist before. */
   createdDirs: z.array(z.string()),
@@ -30,7 +33,7 @@ const recordSchema = z.object({
 })
 export type RecordData = z.infer<typeof recordSchema>
 
-export const EMPTY_RECORD: RecordData = { version: 1, mirrorUrls: [], createdDirs: [], files: [] }
+const EMPTY_RECORD: RecordData = { version: 1, settings: null, mirrorUrls: [], createdDirs: [], files: [] }
 
 /**
  * What was changed on this host and what was there before: `manifest.json` beside a copy of each original, named by

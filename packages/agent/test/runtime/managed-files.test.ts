@@ -63,7 +63,7 @@ class Machine extends ConfigTree {
     const plan = settings && (await this.runtime.plan(settings, (path, tree) => files.base(path, tree)))
     const set = await files.changes(plan?.files ?? [])
     assert.deepEqual([...set.problems, ...(plan?.problems ?? [])], [])
-    await files.apply(set, settings?.mirrorUrl)
+    await files.apply(set, settings)
   }
 }
 
@@ -122,7 +122,7 @@ it('does not overwrite what somebody writes at the same time', async () => {
   const set = await files.changes(plan.files)
   machine.write('etc/config.toml', 'version = 3\n')
   await assert.rejects(
-    files.apply(set, FIRST.mirrorUrl),
+    files.apply(set, FIRST),
     (error) => isLayerswarmError(error, 'SETUP_FAILED') && /by somebody else just now/.test(error.message)
   )
   assert.equal(machine.read('etc/config.toml'), 'version = 3\n')

@@ -159,7 +159,8 @@ describe('any configuration comes back byte for byte, with its permissions', () 
     assert.deepEqual(machine.snapshot(), after)
     assert.equal((await machine.status(runtime)).configured, true)
     await machine.install(runtime, OTHER)
-    assert.equal((await machine.status(runtime)).configured, false)
+    const { configured, mirrorUrl } = await machine.status(runtime)
+    assert.deepEqual([configured, mirrorUrl], [true, OTHER.mirrorUrl])
     await machine.install(runtime)
     assert.deepEqual(texts(machine), texts(after))
     await machine.uninstall(runtime)
@@ -400,6 +401,15 @@ describe('symbolic links', () => {
 })
 
 describe('podman', () => {
+  it('is judged by what it was installed for, not by what the agent serves now', async () => {
+    using machine = new Machine()
+    await machine.install(machine.podman)
+    const { configured } = await machine.status(machine.podman, { ...SETTINGS, registries: ['quay.io'] })
+    assert.equal(configured, true)
+    assert.equal((await machine.install(machine.podman, { ...SETTINGS, registries: ['quay.io'] })).changed, true)
+    assert.doesNotMatch(machine.read('etc/registries.conf.d/999-layerswarm.conf'), /docker\.io/)
+  })
+
   it('keeps what a later file would take away by refusing', async () => {
     using machine = new Machine()
     machine.write('etc/registries.conf.d/zz.conf', '[[registry]]\nprefix = "docker.io/library"\nlocation = "docker.io/library"\n')
