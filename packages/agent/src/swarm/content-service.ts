@@ -100,6 +100,8 @@ export class SwarmContentService implements ContentService {
       const live = await this.#deps.store.open(ref.digest)
       if (live?.complete === true) return new StoredContent(live, transfer.counts)
       if (live !== undefined) return this.#join(ref, transfer, live)
+      // It was complete, and its file turned out corrupt: a fetch that lingers must not keep another from beginning.
+      if (transfer.partial.complete) await this.#deps.swarm.abandon(ref.digest, new Error('the blob is gone'))
       throw transfer.registryError ?? new Error('the fetch ended while it was joined')
     } catch (error) {
       if (isLayerswarmError(error, 'STORE_FULL', 'STORE_FAILED')) {
