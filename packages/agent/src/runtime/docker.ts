@@ -25,10 +25,13 @@ export class DockerRuntime implements Runtime {
   readonly recordName = 'docker'
   readonly configPath: string
   readonly #certsDir: string
+  readonly #reloadMs: number
 
-  constructor(options: { readonly configFile?: string | undefined; readonly certsDir?: string } = {}) {
+  /** @param options.reloadMs how long a running dockerd may take to follow its file */
+  constructor(options: { readonly configFile?: string | undefined; readonly certsDir?: string; readonly reloadMs?: number } = {}) {
     this.configPath = options.configFile ?? DOCKER_CONFIG
     this.#certsDir = options.certsDir ?? CERTS_DIR
+    this.#reloadMs = options.reloadMs ?? RELOAD_MS
   }
 
   async present(): Promise<boolean> {
@@ -144,7 +147,7 @@ export class DockerRuntime implements Runtime {
   /** Asks until dockerd follows, or for as long as a reload may take. @returns what it said last */
   async #await(daemon: Daemon, follows: (info: DockerInfo) => boolean): Promise<DockerInfo | undefined> {
     const socket = await this.#socket(daemon)
-    const deadline = performance.now() + RELOAD_MS
+    const deadline = performance.now() + this.#reloadMs
     for (;;) {
       const info = await dockerInfo(socket)
       if (info === undefined || follows(info) || performance.now() > deadline) return info
