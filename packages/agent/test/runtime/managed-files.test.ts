@@ -5,6 +5,7 @@ import { isLayerswarmError } from '@layerswarm/core/errors.ts'
 import { ContainerdRuntime } from '../../src/runtime/containerd.ts'
 import { diskOps, type FileOps, temporaryOf } from '../../src/runtime/file-ops.ts'
 import { ManagedFiles } from '../../src/runtime/managed-files.ts'
+import { mirrorStatus } from '../../src/runtime/mirror-setup.ts'
 import type { MirrorSettings } from '../../src/runtime/setup.ts'
 import { ConfigTree } from './config-tree.ts'
 
@@ -114,6 +115,17 @@ describe('killed at any step', () => {
 function withoutRecordHashes(entries: readonly (readonly [string, string] | string[])[]): unknown {
   return entries.map(([name, text = '']) => [name, text.replace(/[0-9a-f]{64}/g, '#')])
 }
+
+it('tells that an install for another address was interrupted', async () => {
+  using machine = new Machine()
+  await machine.run(FIRST)
+  for (let steps = 0; ; steps++) {
+    await machine.run(SECOND, dyingOps(steps)).catch(() => undefined)
+    const { problems } = await mirrorStatus(machine.runtime, FIRST, { dataDir: machine.path('data') })
+    if (problems.some(({ problem }) => problem === 'an install was interrupted')) return
+    assert.ok(steps < 50)
+  }
+})
 
 it('does not overwrite what somebody writes at the same time', async () => {
   using machine = new Machine()
