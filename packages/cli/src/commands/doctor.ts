@@ -34,7 +34,7 @@ export function addDoctorCommand(program: Command): void {
   ])
     .addHelpText(
       'after',
-      "\nReads the agent's configuration and changes nothing. Exit code 1 when something is\nwrong. What cannot be found out is marked ? and is no fault."
+      "\nReads the agent's configuration and changes nothing. Exit code 1 when something\nis wrong. What cannot be found out is marked ? and is no fault."
     )
     .addHelpText('after', examples('layerswarm doctor', 'layerswarm doctor --json --config /etc/layerswarm/agent.toml'))
     .action(async (options: DoctorOptions) => {
