@@ -233,3 +233,29 @@ test('an address in use is told', async () => {
   await using other = new Fixture()
   await assert.rejects(other.admin.listen({ host: '127.0.0.1', port: admin.port }), { code: 'LISTEN_FAILED' })
 })
+
+test('what is asked about images and blobs has to be well-formed', async () => {
+  await using admin = await Fixture.start()
+  admin.blobs = [{ digest: DIGEST, size: 4, state: 'complete', present: 4, usedAt: 1 }]
+  const json = { 'content-type': 'application/json' }
+  const octets = { 'content-type': 'application/octet-stream', 'content-length': '4' }
+  assert.deepEqual(JSON.parse((await admin.ask('GET', `/v1/blobs/${DIGEST}`)).text), admin.blobs[0])
+  const other = `sha256:${'b'.repeat(64)}`
+  const table: readonly (readonly [string, string, number, string, Record<string, string>?, string?])[] = [
+    ['GET', `/v1/blobs/${other}`, 404, 'BLOB_UNKNOWN'],
+    ['GET', '/v1/blobs/nothing', 400, 'DIGEST_INVALID'],
+    ['POST', '/v1/blobs/nothing', 400, 'DIGEST_INVALID', octets, 'abcd'],
+    ['POST', `/v1/blobs/${other}`, 400, 'REQUEST_INVALID', json, '{}'],
+    ['POST', '/v1/check', 400, 'REQUEST_INVALID', json, '{"verify":"yes"}'],
+    ['POST', '/v1/push', 400, 'REQUEST_INVALID', json, '{"image":"app"}'],
+    ['GET', `/v1/content/${other}?kind=blob`, 400, 'REQUEST_INVALID'],
+    ['GET', `/v1/content/${other}?kind=blob&scope=docker.io/library/app`, 404, 'BLOB_UNKNOWN']
+  ]
+  for (const [method, path, status, code, headers, body] of table) {
+    const reply = await admin.ask(method, path, headers, body)
+    assert.deepEqual([path, reply.status, JSON.parse(reply.text).error.code], [path, status, code])
+  }
+  assert.equal((await admin.ask('POST', `/v1/blobs/${other}`, octets, 'abcd')).status, 200)
+  const push = await admin.ask('POST', '/v1/push', json, '{"image":"app","from":{"image":"app"}}')
+  assert.deepEqual([push.status, JSON.parse(push.text).error.code], [200, 'IMAGE_UNKNOWN'])
+})

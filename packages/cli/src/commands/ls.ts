@@ -58,12 +58,9 @@ async function listBlobs(work: ImageWork, { quiet, json }: LsOptions, signal: Ab
 
 /** How much the images share. */
 function totalsText({ images, blobs, bytes, referenced, unused }: StoreTotals): string {
-  const shared = bytes === 0 ? '' : `: each byte stands for ${(referenced / bytes).toFixed(2)}`
+  const share = bytes === 0 ? '' : `, ${(referenced / bytes).toFixed(2)} times that`
   const loose = unused.blobs === 0 ? '' : `${plural(unused.blobs, 'blob')} of no image known here, ${formatBytes(unused.bytes)}\n`
-  return (
-    `${plural(images, 'image')}, ${plural(blobs, 'blob')}; ` +
-    `the images name ${formatBytes(referenced)}, on disk are ${formatBytes(bytes)}${shared}\n${loose}`
-  )
+  return `${plural(blobs, 'blob')}, ${formatBytes(bytes)} on disk\n${plural(images, 'image')}, ${formatBytes(referenced)} with what they share${share}\n${loose}`
 }
 
 function print(text: string): void {
