@@ -1,6 +1,6 @@
 /** OCI image layouts as outputs (image-spec, image-layout.md): a directory, or a tar archive of one. */
 import { createWriteStream } from 'node:fs'
-import { mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { algorithmOf, hexOf } from '@layerswarm/core/digest.ts'
@@ -37,6 +37,10 @@ export class LayoutDirectory implements LayoutOutput {
   /** @throws {LayerswarmError} OUTPUT_FAILED for a directory that holds something else */
   static async open(root: string): Promise<LayoutDirectory> {
     await mkdir(root, { recursive: true })
+    const there = await readdir(root)
+    if (there.length > 0 && !there.includes('oci-layout')) {
+      throw new LayerswarmError('OUTPUT_FAILED', { detail: `${root} is neither empty nor an image layout` })
+    }
     await writeFile(join(root, 'oci-layout'), LAYOUT, { flag: 'wx' }).catch((error: NodeJS.ErrnoException) => {
       if (error.code !== 'EEXIST') throw error
     })

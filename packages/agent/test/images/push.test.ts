@@ -203,5 +203,10 @@ test('a docker archive takes container images only, of one platform', async () =
   await assert.rejects(exportImage(source, { kind: 'docker-archive', path: join(host.dir.path, 'a.tar') }, {}), { code: 'OUTPUT_FAILED' })
   const there = { kind: 'oci-archive', path: join(host.dir.path, 'none', 'a.tar') } as const
   await assert.rejects(exportImage(source, there, {}), { code: 'OUTPUT_FAILED' })
+  await mkdir(join(host.dir.path, 'other', 'things'), { recursive: true })
+  await assert.rejects(exportImage(source, { kind: 'oci', path: join(host.dir.path, 'other') }, {}), {
+    code: 'OUTPUT_FAILED',
+    message: /neither empty nor an image layout/
+  })
   assert.throws(() => parseOutput('tar:x'), { code: 'OUTPUT_FAILED' })
 })
