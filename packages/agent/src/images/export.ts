@@ -1,11 +1,13 @@
 /** Writes an image into files that other container tools read. */
+
 import { createHash } from 'node:crypto'
 import { algorithmOf, hexOf } from '@layerswarm/core/digest.ts'
 import { isLayerswarmError, LayerswarmError } from '@layerswarm/core/errors.ts'
 import type { Descriptor, Platform } from '@layerswarm/core/image/manifest.ts'
 import { hostPlatform } from '@layerswarm/core/image/platform.ts'
-import type { Abortable, ImageManifest, ImageSource } from '../ports.ts'
+import type { Abortable, ImageSource } from '../ports.ts'
 import { writeDockerArchive } from './docker-archive-output.ts'
+import type { Exported } from './exported.ts'
 import { LayoutArchive, LayoutDirectory, type LayoutOutput } from './layout-output.ts'
 import { readDocument, walkSource } from './read-source.ts'
 import { blobsOf, isForeign, type Leaf, selectLeaves, unique } from './walk.ts'
@@ -37,17 +39,6 @@ export interface ExportOptions extends Abortable {
   /** Whose layers to write (default this host's). */
   readonly platforms?: readonly Platform[] | 'all' | undefined
   readonly onProgress?: (progress: ExportProgress) => void
-}
-
-/** What is to be written: an image of one platform as its manifest alone, else the whole index. */
-export interface Exported {
-  readonly source: ImageSource
-  readonly root: Descriptor
-  readonly manifests: readonly ImageManifest[]
-  readonly leaves: readonly Leaf[]
-  readonly name: string | undefined
-  /** Bytes of content, proven as they come: what does not match its digest ends with an error. */
-  read(content: Descriptor): AsyncIterable<Uint8Array>
 }
 
 /**

@@ -1,12 +1,13 @@
 import { hash } from 'node:crypto'
 import type { Clock } from '@layerswarm/core/clock.ts'
 import { LayerswarmError } from '@layerswarm/core/errors.ts'
+import { basicAuthorization } from './basic.ts'
 import type { Challenge } from './challenge.ts'
 import type { Credential, CredentialSource } from './credentials.ts'
 import { type Endpoint, repositoryPath } from './endpoint.ts'
 import { MAX_REMEMBERED, TOKEN_USED_SHARE } from './limits.ts'
 import { Remembered } from './remembered.ts'
-import { basicAuthorization, type Token, type TokenWish, tokenWish } from './token-server.ts'
+import { type Token, type TokenWish, tokenWish } from './token-server.ts'
 import { orAborted } from './transport.ts'
 
 export interface AuthorizerDeps {

@@ -1,7 +1,7 @@
 import { BlockList, isIP } from 'node:net'
 import { isLoopback } from '@layerswarm/core/config/addresses.ts'
 import { LayerswarmError } from '@layerswarm/core/errors.ts'
-import { basicAuthorization } from './token-server.ts'
+import { basicAuthorization } from './basic.ts'
 
 const DEFAULT_PORTS: Readonly<Record<string, string>> = { 'http:': '80', 'https:': '443' }
 

@@ -1,4 +1,5 @@
 import { LayerswarmError } from '@layerswarm/core/errors.ts'
+import { basicAuthorization } from './basic.ts'
 import type { Challenge } from './challenge.ts'
 import type { Credential } from './credentials.ts'
 import type { Endpoint } from './endpoint.ts'
@@ -30,10 +31,6 @@ export function tokenWish(endpoint: Endpoint, own: readonly string[], { paramete
   }
   const asked = (parameters.scope ?? '').split(' ').filter((scope) => scope !== '')
   return { realm, service: parameters.service, scopes: [...new Set([...own, ...asked])].sort() }
-}
-
-export function basicAuthorization(username: string, password: string): string {
-  return `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`
 }
 
 /**

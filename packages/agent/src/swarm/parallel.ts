@@ -3,8 +3,6 @@
  * whatever the link, so a host that reads much of a blob alone doubles its connections while that pays, and halves them
  * when the registry objects.
  */
-import type { BlobState } from './state.ts'
-
 /** Connections of one host per blob: what registries stand, and enough for a 10 Gbit/s link. */
 const MAX_STREAMS = 8
 /** Time over which a number of connections is judged, ms, and the pieces that must come in it for each of them. */
@@ -29,17 +27,24 @@ export interface Parallel {
   settledUntil: number
 }
 
+/** What it needs to know of a blob that is being fetched. */
+interface Fetched {
+  readonly parallel: Parallel
+  /** Neighbours that fetch or have it. */
+  readonly holders: ReadonlyMap<string, unknown>
+}
+
 export function createParallel(now: number): Parallel {
   return { streams: 1, base: 1, baseRate: 0, cap: MAX_STREAMS, since: now, bytes: 0, pieces: 0, settledUntil: 0 }
 }
 
 /** Hosts that read the same blob share the registry already: only what is left of the limit is this host's. */
-function limitOf(blob: BlobState): number {
+function limitOf(blob: Fetched): number {
   return Math.max(1, Math.min(blob.parallel.cap, Math.floor(MAX_STREAMS / (blob.holders.size + 1))))
 }
 
 /** A piece has come from the registry. */
-export function noteThroughput(blob: BlobState, bytes: number, now: number): void {
+export function noteThroughput(blob: Fetched, bytes: number, now: number): void {
   const { parallel } = blob
   parallel.bytes += bytes
   parallel.pieces++
@@ -49,7 +54,7 @@ export function noteThroughput(blob: BlobState, bytes: number, now: number): voi
   Object.assign(parallel, { since: now, bytes: 0, pieces: 0 })
 }
 
-function judge(blob: BlobState, rate: number, now: number): void {
+function judge(blob: Fetched, rate: number, now: number): void {
   const { parallel } = blob
   const limit = limitOf(blob)
   if (parallel.streams > parallel.base && rate < parallel.baseRate * GAIN) {
@@ -63,12 +68,12 @@ function judge(blob: BlobState, rate: number, now: number): void {
 }
 
 /** The stream was idle or new: what came before says nothing of the next window. */
-export function restartWindow(blob: BlobState, now: number): void {
+export function restartWindow(blob: Fetched, now: number): void {
   Object.assign(blob.parallel, { since: now, bytes: 0, pieces: 0 })
 }
 
 /** The registry refused or broke off a request: it may have had too many. */
-export function backOff(blob: BlobState, now: number): void {
+export function backOff(blob: Fetched, now: number): void {
   const { parallel } = blob
   parallel.cap = Math.max(1, Math.floor(parallel.streams / 2))
   parallel.streams = Math.min(parallel.streams, parallel.cap)
