@@ -1,3 +1,5 @@
+import { HAVE_BATCH_MS } from '@layerswarm/agent/peers/observe-server.ts'
+import { MAX_UPLOADS, UPLOADS } from '@layerswarm/agent/peers/uploads.ts'
 import type { SwarmCommand, SwarmEvent } from '@layerswarm/agent/swarm/messages.ts'
 import { nextUpload } from '@layerswarm/agent/swarm/policy.ts'
 import { step } from '@layerswarm/agent/swarm/scheduler.ts'
@@ -10,10 +12,6 @@ import { Link } from './link.ts'
 import type { World } from './world.ts'
 
 const TICK_MS = 50
-const HAVE_BATCH_MS = 50
-/** Uploads at a time; more only while their receivers hold the others up. */
-const UPLOADS = 2
-const UPLOADS_BLOCKED = 16
 
 interface Upload {
   readonly peer: SimHost
@@ -218,7 +216,7 @@ export class SimHost {
 
   #serve(): void {
     const { queue } = this.#world
-    while (this.#waiting.length > 0 && this.#active < UPLOADS + Math.min(this.#blocked, UPLOADS_BLOCKED - UPLOADS)) {
+    while (this.#waiting.length > 0 && this.#active < UPLOADS + Math.min(this.#blocked, MAX_UPLOADS - UPLOADS)) {
       const requests = this.#waiting.map((u) => ({
         peer: u.peer.id,
         blob: u.blob,

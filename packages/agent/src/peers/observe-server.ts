@@ -16,7 +16,7 @@ import type { Logger } from 'pino'
 import type { BlobReader, BlobStore, HoldingChange } from '../ports.ts'
 
 /** Haves are gathered for so long after the last batch; the first after a pause leaves at once, ms. */
-export const HAVE_BATCH_MS = 50
+export const HAVE_BATCH_MS = 20
 
 interface Watch {
   readonly blob: Digest
