@@ -6,7 +6,10 @@ import { type BlobState, type SwarmState, setAssigned } from './state.ts'
 
 /** Silence of a lost tracker before its work is taken over, ms: a restart often takes less. */
 const TRACKER_GRACE_MS = 1000
-/** Nothing at all has arrived for this long: the registry is asked without a lease, ms. */
+/**
+ * Nothing at all has arrived for this long, of any blob: the registry is asked without a lease, ms. A layer that waits
+ * while others of the image arrive is not forgotten, it is behind them.
+ */
 const LAST_RESORT_MS = 5000
 /**
  * The same for a blob of one piece, ms: manifests and configs, without which nothing else of an image can begin, and
@@ -55,7 +58,9 @@ function unanswered(state: SwarmState, blob: BlobState, piece: number): boolean 
 /** Takes the runs whose turn has come by owner order, and everything when nothing arrives at all. */
 export function takeOrphanedRuns(state: SwarmState, blob: BlobState, now: number): void {
   if (blob.registryRefused || now < blob.registryRetryAt) return
-  if (now - blob.arrivedAt >= (blob.layout.pieces === 1 ? SMALL_LAST_RESORT_MS : LAST_RESORT_MS)) {
+  const small = blob.layout.pieces === 1
+  const arrivedAt = small ? blob.arrivedAt : Math.max(blob.arrivedAt, state.arrivedAt)
+  if (now - arrivedAt >= (small ? SMALL_LAST_RESORT_MS : LAST_RESORT_MS)) {
     for (let piece = 0; piece < blob.layout.pieces; piece++) {
       if (uncovered(blob, piece) || unanswered(state, blob, piece)) setAssigned(state, blob, piece, true)
     }

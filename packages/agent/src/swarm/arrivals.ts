@@ -49,6 +49,7 @@ export function landed(state: SwarmState, blob: BlobState, event: BlobEvent & { 
   if (fromRegistry) noteRegistryPiece(blob, piece, event.bytes, now)
   setAssigned(state, blob, piece, false)
   blob.arrivedAt = now
+  state.arrivedAt = now
   if (!blob.have.add(piece)) return commands
   refresh(state, blob, piece)
   noteLanded(blob, piece)

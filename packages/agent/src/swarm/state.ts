@@ -102,6 +102,8 @@ export interface SwarmState {
   readonly neighbours: Map<string, Neighbour>
   readonly banned: Set<string>
   requests: number
+  /** When a piece of any blob landed last. */
+  arrivedAt: number
   trackerUp: boolean
   trackerDownAt: number
   /** Smoothed time from request to piece over all neighbours, ms; 0 before the first. */
@@ -119,6 +121,7 @@ export function createState(self: string, random: () => number, trackerUp: boole
     neighbours: new Map(),
     banned: new Set(),
     requests: 0,
+    arrivedAt: Number.NEGATIVE_INFINITY,
     trackerUp,
     trackerDownAt: Number.NEGATIVE_INFINITY,
     pace: 0,
