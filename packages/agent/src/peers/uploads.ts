@@ -9,10 +9,10 @@ import type { UploadPolicy, UploadRequest } from '../ports.ts'
 import type { ReaderPool } from './reader-pool.ts'
 import { ServedCounts } from './served-counts.ts'
 
-/** Uploads at a time: with many, everybody's piece comes later and nobody's sooner; with two, one slow receiver idles half the link. */
-export const UPLOADS = 4
+/** Uploads at a time: with more, everybody's piece comes later and nobody's sooner. */
+export const UPLOADS = 2
 /** Uploads at a time while others are blocked by their receivers: what waits for those may be this many pieces. */
-export const MAX_UPLOADS = 16
+export const MAX_UPLOADS = 8
 /** Without progress for so long, an upload is blocked by its receiver and frees its place, ms. */
 export const BLOCKED_AFTER_MS = 500
 /** Without progress for so long, its stream is reset, ms: a receiver that lives has asked elsewhere long ago. */
