@@ -12,7 +12,7 @@ import { ServedCounts } from './served-counts.ts'
 /** Uploads at a time: with more, everybody's piece comes later and nobody's sooner. */
 export const UPLOADS = 2
 /** Uploads at a time while others are blocked by their receivers: what waits for those may be this many pieces. */
-export const MAX_UPLOADS = 8
+export const MAX_UPLOADS = 16
 /** Without progress for so long, an upload is blocked by its receiver and frees its place, ms. */
 export const BLOCKED_AFTER_MS = 500
 /** Without progress for so long, its stream is reset, ms: a receiver that lives has asked elsewhere long ago. */
