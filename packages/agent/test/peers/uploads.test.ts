@@ -100,7 +100,7 @@ test('two uploads at a time; more, up to a bound, only while those make no progr
   await arrived(UPLOADS)
   for (let round = 1; round * UPLOADS < MAX_UPLOADS; round++) {
     assert.equal(standing(), UPLOADS * round)
-    await clock.advance(BLOCKED_AFTER_MS + 100)
+    await clock.advance(BLOCKED_AFTER_MS)
     await arrived(UPLOADS * (round + 1))
   }
   await clock.advance(10 * BLOCKED_AFTER_MS)
