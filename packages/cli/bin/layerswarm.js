@@ -10,7 +10,10 @@ const path = require('path')
 const { pathToFileURL } = require('url')
 
 const LEAST_NODE = [24, 12]
-const MAIN = path.join(__dirname, '..', 'src', 'main.ts')
+// The sources in a checkout, the bundle where it is installed.
+const MAIN = [path.join('src', 'main.ts'), path.join('dist', 'main.js')]
+  .map((file) => path.join(__dirname, '..', file))
+  .find((file) => existsSync(file))
 const DAEMONS = ['agent', 'tracker', 'standalone']
 
 // Buffers off the heap then count as garbage to be collected only when they are much: without this V8 collects every
@@ -38,7 +41,7 @@ function main(args) {
     process.stderr.write(
       `error: layerswarm needs Node ${LEAST_NODE.join('.')} or later; this is ${process.version} (${process.execPath}), ` +
         'and the one that npm installs with it is missing\n' +
-        `fix: install Node ${LEAST_NODE[0]}, or run npm install again with install scripts allowed (npm ci in a checkout)\n`
+        `fix: install Node ${LEAST_NODE[0]}, or run npm install again without --omit=optional (npm ci in a checkout)\n`
     )
     process.exitCode = 1
     return
@@ -52,10 +55,12 @@ function isRecent(version) {
   return major > LEAST_NODE[0] || (major === LEAST_NODE[0] && minor >= LEAST_NODE[1])
 }
 
-// The `node` package, wherever npm put it: beside this package or in a folder above.
+// The Node that npm installed as a package, wherever it put it: beside this package or in a folder above.
 function bundledNode(folder) {
-  const candidate = path.join(folder, 'node_modules', 'node', 'bin', 'node')
-  if (existsSync(candidate)) return realpathSync(candidate)
+  for (const name of [`node-${process.platform}-${process.arch}`, 'node']) {
+    const candidate = path.join(folder, 'node_modules', name, 'bin', 'node')
+    if (existsSync(candidate)) return realpathSync(candidate)
+  }
   const parent = path.dirname(folder)
   return parent === folder ? undefined : bundledNode(parent)
 }

@@ -43,18 +43,27 @@ async function pretendedOldNode(): Promise<string> {
   return script
 }
 
-/** The launcher alone in a folder tree, with a main program that runs `body` and then tells how it was started. */
-async function install(name: string, options: { bundled: boolean; body?: string }): Promise<string> {
+const SOURCES = 'src/main.ts'
+const BUNDLE = 'dist/main.js'
+/** The packages that npm may have installed a Node as. */
+const NODE_PACKAGES = ['node', `node-${process.platform}-${process.arch}`] as const
+
+/**
+ * The launcher alone in a folder tree, with a main program that runs `body` and then tells how it was started.
+ * `bundled` is the package of the Node that lies beside it.
+ */
+async function install(name: string, options: { bundled?: string; main?: string; body?: string }): Promise<string> {
+  const { bundled, main = SOURCES, body = '' } = options
   const root = join(folder, name)
   const launcher = join(root, 'packages', 'cli', 'bin', 'layerswarm.js')
   await cp(dirname(LAUNCHER), dirname(launcher), { recursive: true })
-  await mkdir(join(root, 'packages', 'cli', 'src'))
+  await mkdir(join(root, 'packages', 'cli', dirname(main)))
   await writeFile(join(root, 'packages', 'cli', 'package.json'), '{ "type": "module" }')
   const tell = `const { execArgv, argv, pid, versions } = process\nconsole.log(JSON.stringify({ execArgv, args: argv.slice(2), pid, node: versions.node }))\n`
-  await writeFile(join(root, 'packages', 'cli', 'src', 'main.ts'), (options.body ?? '') + tell)
-  if (options.bundled) {
-    await mkdir(join(root, 'node_modules', 'node', 'bin'), { recursive: true })
-    await symlink(process.execPath, join(root, 'node_modules', 'node', 'bin', 'node'))
+  await writeFile(join(root, 'packages', 'cli', main), body + tell)
+  if (bundled !== undefined) {
+    await mkdir(join(root, 'node_modules', bundled, 'bin'), { recursive: true })
+    await symlink(process.execPath, join(root, 'node_modules', bundled, 'bin', 'node'))
   }
   return launcher
 }
@@ -68,8 +77,13 @@ it('is a script that Node 12 can read', async () => {
   )
 })
 
+it('runs the bundle where there are no sources', async () => {
+  const launcher = await install('packed', { main: BUNDLE })
+  assert.deepEqual(JSON.parse((await runCommand(['ls'], { launcher })).stdout).args, ['ls'])
+})
+
 it('gives daemons their node flags and keeps its own pid', async () => {
-  const launcher = await install('recent', { bundled: false })
+  const launcher = await install('recent', {})
   for (const name of ['agent', 'tracker', 'standalone']) {
     const child = startCommand([name, '--zone', 'a b'], { launcher })
     const told = JSON.parse((await finished(child)).stdout)
@@ -83,12 +97,14 @@ describe('started by an old Node', async () => {
   const nodes = async () => [await pretendedOldNode(), oldNode()].filter((node) => node !== undefined)
 
   it('uses the Node that npm installed', async () => {
-    const launcher = await install('bundled', { bundled: true })
-    for (const node of await nodes()) {
-      const plain = JSON.parse((await runCommand(['--version'], { launcher, node })).stdout)
-      assert.equal(plain.node, process.versions.node)
-      const daemon = JSON.parse((await runCommand(['agent'], { launcher, node })).stdout)
-      assert.deepEqual(daemon.execArgv.slice(-DAEMON_FLAGS.length), DAEMON_FLAGS)
+    for (const bundled of NODE_PACKAGES) {
+      const launcher = await install(`bundled-${bundled}`, { bundled })
+      for (const node of await nodes()) {
+        const plain = JSON.parse((await runCommand(['--version'], { launcher, node })).stdout)
+        assert.equal(plain.node, process.versions.node)
+        const daemon = JSON.parse((await runCommand(['agent'], { launcher, node })).stdout)
+        assert.deepEqual(daemon.execArgv.slice(-DAEMON_FLAGS.length), DAEMON_FLAGS)
+      }
     }
   })
 
@@ -100,7 +116,7 @@ describe('started by an old Node', async () => {
   })
 
   it('says what is missing where npm installed none', async () => {
-    const launcher = await install('alone', { bundled: false })
+    const launcher = await install('alone', {})
     for (const node of await nodes()) {
       const { code, stderr } = await runCommand(['agent'], { launcher, node })
       assert.match(stderr, /^error: layerswarm needs Node 24\.12 or later; this is v.*\nfix: install Node 24, or run npm install/)
@@ -110,7 +126,7 @@ describe('started by an old Node', async () => {
 
   it('passes signals on, and what they do', async () => {
     const waits = await install('waits', {
-      bundled: true,
+      bundled: 'node',
       body: `const timer = setInterval(() => {}, 1000)\nprocess.once('SIGTERM', () => { clearInterval(timer); process.exitCode = 7 })\n`
     })
     for (const node of await nodes()) {
