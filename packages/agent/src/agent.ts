@@ -30,6 +30,7 @@ import { authPaths } from './registry/auth-paths.ts'
 import { UndiciRegistryClient } from './registry/registry-client.ts'
 import { registrySource } from './registry/registry-source.ts'
 import { StoredCredentials } from './registry/stored-credentials.ts'
+import { Seeder } from './seeds/seeder.ts'
 import { agentStatus } from './status.ts'
 import { FsBlobStore } from './store/fs-blob-store.ts'
 import { SwarmContentService } from './swarm/content-service.ts'
@@ -107,6 +108,8 @@ export async function startAgent(config: AgentConfig, { log, clock = systemClock
   const index = announcer.watched()
   const images = new Images({ registry, index, content, clock, log }, { staleTags: config.staleTags })
   const imagesHere = new LocalImages({ store, index, images, uploads: registry.uploads, clock, log })
+
+  parts.use(new Seeder({ directory, images, clock, log })).start()
 
   const mirror = parts.use(new Mirror({ images, registry, clock, log, metrics }))
   const mirrorAt = await mirror.listen(config.mirrorListen)
@@ -226,7 +229,7 @@ async function openDirectory(
   const { name, zone } = config
   const directory = new TrackerDirectory(
     { ...deps, pins, random: Math.random },
-    { trackers: config.tracker, self: { name, zone, version: VERSION, ...reachableAt(listen, config.announce) } }
+    { trackers: config.tracker, self: { name, zone, version: VERSION, seeds: true, ...reachableAt(listen, config.announce) } }
   )
   return stack.use(directory)
 }

@@ -6,7 +6,7 @@ import type { Digest } from '@layerswarm/core/digest.ts'
 import type { Descriptor, Manifest, Platform } from '@layerswarm/core/image/manifest.ts'
 import type { PieceLayout, PieceRun } from '@layerswarm/core/piece-layout.ts'
 import type { PieceSet } from '@layerswarm/core/piece-set.ts'
-import type { Gateway, Holding, PeerAddress, PieceMap, PlannedBlob } from '@layerswarm/core/wire/directory-protocol.ts'
+import type { Gateway, Holding, PeerAddress, PieceMap, PlannedBlob, SeedOrder, SeedReport } from '@layerswarm/core/wire/directory-protocol.ts'
 
 /** Everything that waits can be told to stop: it then throws the signal's reason. */
 export interface Abortable {
@@ -45,6 +45,8 @@ export interface BlobStat {
   readonly present: number
   /** When it was last read or written, ms since the epoch. */
   readonly usedAt: number
+  /** Where it lies whole; the store alone where this is absent. */
+  readonly places?: HeldBlob['places']
 }
 
 /** Reads a blob that is complete or still arriving. Only verified pieces are ever visible. */
@@ -143,6 +145,57 @@ export interface ContentIndex {
   tags(): AsyncIterable<{ scope: string; tag: string; descriptor: Descriptor }>
   /** Every link there is, those of one scope together, in the same order of scopes as {@link tags}. */
   allLinks(): AsyncIterable<{ scope: string; descriptor: Descriptor }>
+}
+
+/** Bytes on their way in, whose digest and size show only at their end. Disposing forgets what was not kept. */
+export interface IncomingBlob extends AsyncDisposable {
+  /** Bytes appended. */
+  readonly size: number
+  /** One call at a time. @throws {LayerswarmError} STORE_FULL, STORE_FAILED: nothing was appended then */
+  append(bytes: Uint8Array): Promise<void>
+  /** What was appended, in chunks of at most 1 MiB. @throws {LayerswarmError} STORE_FAILED */
+  read(range: ByteRange): AsyncIterable<Uint8Array>
+  /** Whether everything appended so far has the digest. @throws {LayerswarmError} STORE_FAILED */
+  proves(digest: Digest, options?: Abortable): Promise<boolean>
+  /** Makes a blob of it, which it must have proved to be. @throws {LayerswarmError} STORE_FULL, STORE_FAILED */
+  keep(digest: Digest): Promise<void>
+}
+
+/** Where blobs arrive that nobody has announced. */
+export interface BlobIntake {
+  /** @throws {LayerswarmError} STORE_FULL, STORE_FAILED */
+  receive(): Promise<IncomingBlob>
+}
+
+// --- content of other programs ---------------------------------------------------------------------------------------
+
+/** A blob that another program keeps on this host as a file, which may change or go at any time. */
+export interface ForeignFile {
+  readonly digest: Digest
+  readonly size: number
+  readonly path: string
+  /** Its owner keeps it for an image; otherwise it may go as soon as a pull is over. */
+  readonly kept: boolean
+}
+
+/** An image as another program on this host knows it. */
+export interface ForeignImage {
+  /** `registry/repository`. */
+  readonly scope: string
+  /** Absent for an image that is named by its digest. */
+  readonly tag: string | undefined
+  readonly root: Descriptor
+}
+
+export interface ForeignState {
+  readonly files: ReadonlyMap<Digest, ForeignFile>
+  readonly images: readonly ForeignImage[]
+}
+
+/** Another program's content: which files there are, by its word. Whether they are what they should be is not its matter. */
+export interface ForeignContent {
+  /** What there is, and again after each change: always all of it. Waits while the other program cannot be asked. */
+  states(options?: Abortable): AsyncIterable<ForeignState>
 }
 
 // --- sources -------------------------------------------------------------------------------------------------------
@@ -252,23 +305,58 @@ export interface UploadOptions extends Abortable {
   readonly onSent?: (bytes: number) => void
 }
 
+/** The bytes of a blob from an offset on: asked for again when an upload breaks. */
+export type ContentFrom = (from: number) => AsyncIterable<Uint8Array>
+
+/** A blob on its way to a registry, opened before its digest and its size need be known. One call at a time. */
+export interface RegistryUpload {
+  /**
+   * Sends what `content` has beyond what was sent, until it ends, and resolves once the registry has it.
+   * @param options.size where it ends, if that is known
+   * @throws {LayerswarmError} REGISTRY_…, and what `content` throws; it can be called again then
+   */
+  append(content: ContentFrom, options?: Abortable & { readonly size?: number | undefined }): Promise<void>
+  /**
+   * Sends what is left of a blob and ends the upload.
+   * @param options.onSent told the bytes that were sent so far
+   * @throws {LayerswarmError} REGISTRY_…, DIGEST_MISMATCH, and what `content` throws; it can be called again then
+   */
+  finish(
+    blob: { readonly digest: Digest; readonly size: number },
+    content: ContentFrom,
+    options?: Pick<UploadOptions, 'signal' | 'onSent'>
+  ): Promise<void>
+  /** Has the registry forget it, as far as it listens. Never throws. */
+  cancel(): Promise<void>
+}
+
 /** Content that registries are given, as far as configuration allows them. */
 export interface RegistryUploads {
   /**
    * Gives a repository a blob that it lacks.
-   * @param content the blob's bytes from an offset on; asked for again when an upload breaks
    * @throws {LayerswarmError} REGISTRY_…, DIGEST_MISMATCH, NAME_INVALID, and what `content` throws
    */
-  blob(ref: ContentRef, size: number, content: (from: number) => AsyncIterable<Uint8Array>, options?: UploadOptions): Promise<Uploaded>
+  blob(ref: ContentRef, size: number, content: ContentFrom, options?: UploadOptions): Promise<Uploaded>
+  /**
+   * Opens an upload, whatever it will carry.
+   * @param options.mount a blob that is all there is to upload, and another repository of the registry that may have it
+   * @returns undefined when the registry has mounted that blob
+   * @throws {LayerswarmError} REGISTRY_…, NAME_INVALID
+   */
+  open(
+    repository: { readonly registry: string; readonly repository: string },
+    options?: Abortable & { readonly mount?: { readonly digest: Digest; readonly from: string } | undefined }
+  ): Promise<RegistryUpload | undefined>
   /**
    * Gives a repository a manifest, under its digest or a tag.
+   * @returns `subject`: what the registry says that it lists the manifest as a referrer of
    * @throws {LayerswarmError} BLOB_UNKNOWN when the registry lacks what it names; REGISTRY_…, DIGEST_MISMATCH, NAME_INVALID
    */
   manifest(
     ref: ContentRef | TagRef,
     content: { readonly bytes: Uint8Array; readonly mediaType: string },
     options?: Abortable
-  ): Promise<void>
+  ): Promise<{ readonly subject?: string }>
 }
 
 // --- directory -----------------------------------------------------------------------------------------------------
@@ -295,9 +383,13 @@ export type DirectoryEvent =
   | { readonly type: 'peers'; readonly blob: Digest; readonly peers: readonly PeerAddress[]; readonly gateway?: Gateway }
   | { readonly type: 'map'; readonly blob: Digest; readonly size: number; readonly map: PieceMap }
   | { readonly type: 'wantMap'; readonly blob: Digest }
+  /** An image is to be fetched ahead of use, or need not be any more. */
+  | { readonly type: 'seed'; readonly order: SeedOrder }
+  | { readonly type: 'unseed'; readonly id: string }
 
-/** What an agent tells of a blob that it fetches. Dropped silently while there is no tracker. */
+/** What an agent tells of a blob that it fetches, or of a seed. Dropped silently while there is no tracker. */
 export type DirectoryNote =
+  | SeedReport
   | {
       readonly t: 'report'
       readonly blob: Digest
@@ -409,6 +501,8 @@ export interface PullProgress {
 export interface PullOptions extends Abortable {
   /** Layers of these platforms are fetched (default this host's); manifests of all. */
   readonly platforms?: readonly Platform[] | 'all'
+  /** Once, when it is known what will be fetched. bytes: of all manifests and blobs. */
+  readonly onImage?: (image: { readonly digest: Digest; readonly bytes: number }) => void
   readonly onProgress?: (progress: PullProgress) => void
 }
 
@@ -462,6 +556,8 @@ export interface ImageService {
    * @throws {LayerswarmError} MANIFEST_INVALID, and as {@link find} and {@link ContentService.open}
    */
   manifest(found: FoundContent, options?: Abortable): Promise<ImageManifest>
+  /** This host has moved the tag: what is known of it holds no longer. */
+  moved(ref: TagRef): void
   /** A manifest is given to a client: it will want what it names. */
   served(ref: ContentRef, manifest: Manifest): void
   /** @throws as {@link ContentService.open} */
@@ -471,6 +567,16 @@ export interface ImageService {
    * @throws {LayerswarmError} REFERENCE_INVALID, PLATFORM_UNKNOWN, REGISTRY_NOT_ALLOWED, and as the others here
    */
   pull(reference: string, options?: PullOptions): Promise<PullSummary>
+}
+
+/** What a registry was given through this host: it is here too then, and other hosts may have it from here. Never throws. */
+export interface PushedContent {
+  blob(ref: ContentRef, size: number): Promise<void>
+  /** @param ref a tag, or the manifest's digest */
+  manifest(
+    ref: ContentRef | TagRef,
+    content: { readonly bytes: Uint8Array; readonly descriptor: Descriptor; readonly manifest: Manifest }
+  ): Promise<void>
 }
 
 /** What a user does with the images of this host, beyond pulling them. */

@@ -52,7 +52,7 @@ export const ERRORS = {
   REQUEST_INVALID: { text: 'the request is not valid', remedy: 'correct what the detail names', blame: 'caller' },
   HOST_NOT_ALLOWED: {
     text: 'this address does not answer to that name',
-    remedy: 'use the address that the agent listens on, as in http://127.0.0.1:5051',
+    remedy: 'use the address that the daemon listens on, as in http://127.0.0.1:5051',
     blame: 'caller'
   },
   STOPPING: { text: 'the agent is stopping', remedy: 'ask again when it runs', blame: 'local' },
@@ -103,6 +103,48 @@ export const ERRORS = {
   TRACKER_UNREACHABLE: {
     text: 'the tracker cannot be reached',
     remedy: 'check --tracker and that the tracker runs; pulls go on without it',
+    blame: 'local'
+  },
+  HOSTS_INVALID: {
+    text: 'not a valid choice of hosts',
+    remedy: 'use all, a number as 12, a share as 25%, zone:NAME, or the name of a host; names and zones may be several',
+    blame: 'caller'
+  },
+  HOSTS_UNKNOWN: {
+    text: 'the fleet has no such hosts',
+    remedy: 'see those that it has at the /v1/fleet of the tracker; an agent shows up there seconds after its start',
+    blame: 'caller'
+  },
+  HOST_ABSENT: {
+    text: 'the host is not connected to the tracker',
+    remedy: 'see that its agent runs and reaches the tracker, then give the same command again: the others are left as they are',
+    blame: 'local'
+  },
+  SEED_UNKNOWN: { text: 'there is no such seed', remedy: 'see those that there are with: layerswarm seed status', blame: 'caller' },
+  SEED_FAILED: {
+    text: 'the image did not reach every host',
+    remedy: 'mend what is named, then give the same command again: hosts that have the image are left as they are',
+    blame: 'local'
+  },
+  SEEDS_FULL: { text: 'too many seeds are under way', remedy: 'wait until some are done, or cancel some', blame: 'local' },
+  TOKEN_INVALID: {
+    text: "the tracker's token is missing or wrong",
+    remedy: 'give the file that the tracker keeps in its data directory with --token-file, or its content in LAYERSWARM_TOKEN',
+    blame: 'caller'
+  },
+  ORIGIN_NOT_ALLOWED: {
+    text: 'a page of another site may not ask for this',
+    remedy: "use the tracker's own page, or the command line",
+    blame: 'caller'
+  },
+  TRACKER_API_UNREACHABLE: {
+    text: "the tracker's HTTP address does not answer",
+    remedy: 'see that the tracker runs, and name its HTTP address with --tracker-url URL',
+    blame: 'caller'
+  },
+  TOKEN_FAILED: {
+    text: "the tracker's token cannot be kept",
+    remedy: 'check the data directory; remove the file to get a new token',
     blame: 'local'
   },
   CLUSTER_KEY_INVALID: {

@@ -12,7 +12,7 @@ type Hold = Extract<AgentMessage, { t: 'hold' }>
 
 /**
  * What goes to the tracker, in order, as fast as it reads. What waits is merged: a blob's reports into one, holdings into
- * one list.
+ * one list, a seed's states into the last.
  */
 export class Outbox {
   readonly #stream: FramedStream
@@ -32,6 +32,7 @@ export class Outbox {
     if (message.t === 'report') this.#pushReport(message)
     else if (message.t === 'hold') this.#pushHold(message)
     else if (message.t === 'peers') this.#waiting.set(`peers ${message.blob}`, message)
+    else if (message.t === 'seeding') this.#waiting.set(`seeding ${message.id}`, message)
     else this.#put(message)
     if (!this.#sending) void this.#send()
   }

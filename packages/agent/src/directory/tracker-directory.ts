@@ -48,6 +48,8 @@ export interface TrackerDirectoryOptions {
     readonly port: number
     /** Further addresses for peers, as multiaddrs without the peer id. */
     readonly addrs: readonly string[]
+    /** Somebody here follows the seeds among the events. */
+    readonly seeds?: boolean
   }
 }
 
@@ -172,8 +174,8 @@ export class TrackerDirectory implements PeerDirectory, AsyncDisposable {
     const stream = await node.open(peer, DIRECTORY_PROTOCOL, { maxMessage: MAX_DIRECTORY_MESSAGE, signal })
     const session = new TrackerSession(stream, (message) => this.#take(message))
     try {
-      const { name, version, zone, port, addrs } = this.#options.self
-      session.outbox.push({ t: 'hello', name, version, port, addrs: addrs.slice(0, 16), ...(zone === undefined ? {} : { zone }) })
+      const { addrs, zone, ...self } = this.#options.self
+      session.outbox.push({ t: 'hello', ...self, addrs: addrs.slice(0, 16), ...(zone === undefined ? {} : { zone }) })
       const late = () => new LayerswarmError('TRACKER_UNREACHABLE', { detail: 'it does not answer' })
       await within({ clock, ms: WELCOME_MS, late, signal }, () => session.welcomed)
       if (!session.open) throw (await session.closed) ?? new LayerswarmError('TRACKER_UNREACHABLE', { detail: 'it closed the stream' })
@@ -197,7 +199,8 @@ export class TrackerDirectory implements PeerDirectory, AsyncDisposable {
       for (const note of fetching) for (const message of noteToMessages(note)) session.outbox.push(message)
       log.info({ tracker: address, peer: session.peer }, 'connected to the tracker')
       this.#feed.publish({ type: 'up' })
-      for (const request of this.#wanted.requests(fetching.map(({ blob }) => blob))) void this.#planAgain(session, request)
+      for (const request of this.#wanted.requests(fetching.flatMap((note) => ('blob' in note ? [note.blob] : []))))
+        void this.#planAgain(session, request)
       await Promise.race([this.#tellHoldings(session), session.closed])
       this.#changed = undefined
       await session.closed
@@ -271,6 +274,12 @@ export class TrackerDirectory implements PeerDirectory, AsyncDisposable {
         break
       case 'wantMap':
         this.#feed.publish({ type: 'wantMap', blob: message.blob })
+        break
+      case 'seed':
+        this.#feed.publish({ type: 'seed', order: message })
+        break
+      case 'unseed':
+        this.#feed.publish({ type: 'unseed', id: message.id })
     }
   }
 }

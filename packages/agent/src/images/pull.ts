@@ -52,6 +52,8 @@ export async function pullImage(deps: PullDeps, reference: string, options: Pull
   for (const { named, manifest } of chosen) {
     deps.images.served({ ...nameOf(image), digest: named.digest, kind: 'manifest' }, manifest)
   }
+  const bytes = sum([...walked.manifests.map(({ descriptor }) => descriptor.size), ...blobs.map(({ size }) => size)])
+  options.onImage?.({ digest: top.descriptor.digest, bytes })
   const moved = await mapLimited(blobs, CONCURRENT_BLOBS, async (blob) => {
     try {
       return await pullBlob(deps, image, blob, { ...options, signal })
@@ -66,7 +68,7 @@ export async function pullImage(deps: PullDeps, reference: string, options: Pull
     manifests: walked.manifests.length,
     blobs: blobs.length,
     skipped: all.length - blobs.length,
-    bytes: sum([...walked.manifests.map(({ descriptor }) => descriptor.size), ...blobs.map(({ size }) => size)]),
+    bytes,
     counts: add([...walked.manifests.map(({ counts }) => counts), ...moved]),
     stale,
     seconds: (clock.now() - started) / 1000

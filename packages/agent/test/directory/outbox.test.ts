@@ -109,3 +109,16 @@ test('a note too long for one message goes in parts', () => {
   )
   for (const message of noteToMessages({ t: 'orphans', blob, pieces: got })) agentMessage.parse(message)
 })
+
+test('while the tracker is slow, only the last state of a seed waits for it', async () => {
+  const stream = new ReluctantStream()
+  const outbox = outboxOf(stream)
+  const counts = { local: 0, peer: 0, registry: 0 }
+  for (const state of ['queued', 'fetching', 'done'] as const) outbox.push({ t: 'seeding', id: 'a', state, size: 0, counts })
+  outbox.push({ t: 'seeding', id: 'b', state: 'queued', size: 0, counts })
+  await stream.drain()
+  assert.deepEqual(
+    stream.sent.map((message) => (message.t === 'seeding' ? `${message.id} ${message.state}` : message.t)),
+    ['a queued', 'a done', 'b queued']
+  )
+})

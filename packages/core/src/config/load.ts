@@ -34,6 +34,8 @@ interface Sources {
 
 /** Set in every environment by the `--config` option itself. */
 const CONFIG_VARIABLE = 'LAYERSWARM_CONFIG'
+/** What commands about a fleet show to its tracker: no option of a daemon. */
+export const TOKEN_VARIABLE = 'LAYERSWARM_TOKEN'
 
 /** Kubernetes puts variables of this form into every pod of a namespace that has a service called layerswarm…. */
 const SERVICE_VARIABLE = /(?:^|_)(?:SERVICE_(?:HOST|PORT)(?:_\w+)?|PORT_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)$/
@@ -123,7 +125,8 @@ function parseToml({ path, text }: { path: string; text: string }): Record<strin
 function* fromEnvironment<C extends object>(set: OptionSet<C>, env: HostFacts['env'], problems: string[]): Iterable<[string, Raw]> {
   const fields = new Map(Object.keys(set.specs).map((field) => [envName(field), field]))
   for (const [name, text] of Object.entries(env)) {
-    if (!name.startsWith('LAYERSWARM_') || text === undefined || text === '' || name === CONFIG_VARIABLE) continue
+    if (!name.startsWith('LAYERSWARM_') || text === undefined || text === '') continue
+    if (name === CONFIG_VARIABLE || name === TOKEN_VARIABLE) continue
     const field = fields.get(name)
     const origin: Origin = { kind: 'environment', name }
     if (field !== undefined) yield [field, { value: isRepeatable(set, field) ? text.split(',') : text, origin }]

@@ -17,6 +17,7 @@
  *         done       the whole digest is proven; root names the piece map
  *         map        the piece map, when asked for by wantMap
  *         cancel     the blob is wanted no longer; its leases are given back
+ *         seeding    how a seed fares here: at each change of its state, and between them as often as was asked for
  *
  * tracker → welcome  answers hello; observed: the address the agent is seen at
  *         plan       per blob: what is known, the map if there is one, leases for the asker; one peer list for all
@@ -24,8 +25,12 @@
  *         peers      hosts to connect to for a blob; gateway: this host has become one for it
  *         map        a piece map that became known while the blob is being fetched
  *         wantMap    send the map of this blob
+ *         seed       fetch this image ahead of use, and tell how it goes; said again after a reconnect, the present state is
+ *                    told again. Only to agents whose hello says that they take seeds
+ *         unseed     the image need not be fetched any more
  */
 import { z } from 'zod'
+import { platformsField, referenceField, sourceCounts } from '../api/local-api.ts'
 import { leaseSchema } from '../claims.ts'
 import {
   bytesField,
@@ -66,6 +71,36 @@ export const peerSchema = z.object({
 /** A host to connect to. */
 export type PeerAddress = z.infer<typeof peerSchema>
 
+const seedIdField = z.string().min(1).max(64)
+/** The tracker keeps one per host and seed. */
+export const MAX_REASON = 500
+const reasonField = z.object({ code: z.string().max(64), message: z.string().max(MAX_REASON), remedy: z.string().max(MAX_REASON) })
+
+const seedingMessage = z.object({
+  t: z.literal('seeding'),
+  id: seedIdField,
+  state: z.enum(['queued', 'fetching', 'done', 'failed']),
+  /** Bytes of the image for this host; 0 until it is known. */
+  size: sizeField,
+  counts: sourceCounts,
+  digest: digestField.optional(),
+  /** Why it failed. */
+  error: reasonField.optional()
+})
+/** How a seed fares at a host. */
+export type SeedReport = z.infer<typeof seedingMessage>
+
+const seedMessage = z.object({
+  t: z.literal('seed'),
+  id: seedIdField,
+  image: referenceField,
+  platforms: platformsField.optional(),
+  /** Least time between two reports of the same state, ms. */
+  every: z.int().min(100).max(600_000)
+})
+/** An image that a host shall fetch ahead of use. */
+export type SeedOrder = z.infer<typeof seedMessage>
+
 export const agentMessage = z.discriminatedUnion('t', [
   z.object({
     t: z.literal('hello'),
@@ -74,7 +109,9 @@ export const agentMessage = z.discriminatedUnion('t', [
     zone: nameField.optional(),
     /** The p2p port, for the address the tracker sees. */
     port: z.int().min(0).max(65535),
-    addrs: z.array(z.string().max(256)).max(16)
+    addrs: z.array(z.string().max(256)).max(16),
+    /** It takes seeds. */
+    seeds: z.boolean().optional()
   }),
   z.object({
     t: z.literal('hold'),
@@ -123,7 +160,8 @@ export const agentMessage = z.discriminatedUnion('t', [
   z.object({ t: z.literal('orphans'), blob: digestField, pieces: piecesField }),
   z.object({ t: z.literal('done'), blob: digestField, size: sizeField, root: bytesField }),
   z.object({ t: z.literal('map'), blob: digestField, size: sizeField, hashes: bytesField }),
-  z.object({ t: z.literal('cancel'), blob: digestField })
+  z.object({ t: z.literal('cancel'), blob: digestField }),
+  seedingMessage
 ])
 export type AgentMessage = z.infer<typeof agentMessage>
 
@@ -164,6 +202,8 @@ export const trackerMessage = z.discriminatedUnion('t', [
   z.object({ t: z.literal('leases'), blob: digestField, grant: z.array(leaseSchema).max(MAX_LISTED_BLOBS), revoke: piecesField }),
   z.object({ t: z.literal('peers'), blob: digestField, peers: z.array(peerSchema).max(64), gateway: gatewaySchema.optional() }),
   z.object({ t: z.literal('map'), blob: digestField, size: sizeField, map: mapSchema }),
-  z.object({ t: z.literal('wantMap'), blob: digestField })
+  z.object({ t: z.literal('wantMap'), blob: digestField }),
+  seedMessage,
+  z.object({ t: z.literal('unseed'), id: seedIdField })
 ])
 export type TrackerMessage = z.infer<typeof trackerMessage>

@@ -1,6 +1,6 @@
 import { hostname } from 'node:os'
-import { isLoopback } from '@layerswarm/core/config/addresses.ts'
-import { LayerswarmError } from '@layerswarm/core/errors.ts'
+import { isLoopback } from './config/addresses.ts'
+import { LayerswarmError } from './errors.ts'
 
 /**
  * Refuses a request that came by a name which is not this machine's. A web page may point a name of its own at
