@@ -40,6 +40,12 @@ export class Answers<T> {
     return await this.#wait(key, running, options.signal)
   }
 
+  /** The next to ask gets a new answer; one that is under way is for those who wait for it. */
+  forget(key: string): void {
+    this.#kept.delete(key)
+    this.#running.delete(key)
+  }
+
   #start(key: string, work: (signal: AbortSignal) => Promise<T>): Running<T> {
     const stop = new AbortController()
     const running: Running<T> = { result: this.#run(key, work, stop), stop, waiting: 0 }
@@ -51,7 +57,7 @@ export class Answers<T> {
     try {
       const value = await work(stop.signal)
       const ttl = this.#options.ttl(value)
-      if (ttl > 0) this.#keep(key, value, ttl)
+      if (ttl > 0 && this.#running.get(key)?.stop === stop) this.#keep(key, value, ttl)
       return value
     } finally {
       if (this.#running.get(key)?.stop === stop) this.#running.delete(key)

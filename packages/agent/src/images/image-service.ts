@@ -51,6 +51,10 @@ export class Images implements ImageService {
     return await this.#tags.resolve(ref, options)
   }
 
+  moved(ref: TagRef): void {
+    this.#tags.moved(ref)
+  }
+
   async find(ref: ContentRef, options: Patient = {}): Promise<FoundContent> {
     return await this.#access.find(ref, options)
   }

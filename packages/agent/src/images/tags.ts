@@ -52,6 +52,11 @@ export class TagResolver {
     )
   }
 
+  /** See {@link ImageService.moved}. */
+  moved(ref: TagRef): void {
+    this.#answers.forget(`${scopeOf(ref)}:${ref.tag}`)
+  }
+
   async #ask(ref: TagRef, ms: number, signal: AbortSignal): Promise<ResolvedTag> {
     const { registry, clock } = this.#deps
     const late = () => new LayerswarmError('REGISTRY_UNREACHABLE', { detail: `no answer within ${ms} ms` })

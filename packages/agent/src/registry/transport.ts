@@ -14,7 +14,7 @@ export interface TransportOptions {
 }
 
 export interface HttpRequest extends Abortable {
-  readonly method: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH'
+  readonly method: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
   readonly url: URL
   readonly headers: Readonly<Record<string, string>>
   /** Sent as it comes; the headers say how long it is. */

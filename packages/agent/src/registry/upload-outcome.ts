@@ -13,6 +13,8 @@ export interface UploadOutcome {
   readonly text: string
   readonly location: string | undefined
   readonly digest: string | undefined
+  /** The manifest that a stored one refers to, if the registry lists its referrers. */
+  readonly subject: string | undefined
 }
 
 /** Refusals that say in their body what is wrong; the others mean the same whatever was asked. */
@@ -22,7 +24,12 @@ export function seen(status: number): boolean {
 
 export async function outcomeOf(requests: Pick<Requests, 'content'>, registry: string, answer: HttpResponse): Promise<UploadOutcome> {
   const { status, headers } = answer
-  const told = { status, location: header(headers, 'location'), digest: header(headers, 'docker-content-digest') }
+  const told = {
+    status,
+    location: header(headers, 'location'),
+    digest: header(headers, 'docker-content-digest'),
+    subject: header(headers, 'oci-subject')
+  }
   if (status < 400) {
     discard(answer)
     return { ...told, codes: [], text: '' }
@@ -36,6 +43,12 @@ export function refusedBy(registry: string, { status, text }: UploadOutcome): La
   const said = text === '' ? '' : `: ${text}`
   if (status === 405) return new LayerswarmError('REGISTRY_DENIED', { detail: `${registry} takes no uploads${said}` })
   return new LayerswarmError('REGISTRY_FAILED', { detail: `${registry} answered ${status} to an upload${said}` })
+}
+
+/** @throws {LayerswarmError} DIGEST_MISMATCH when the registry says that it stored something else */
+export function checkDigest(registry: string, { digest }: UploadOutcome, expected: string): void {
+  if (digest === undefined || digest === expected) return
+  throw new LayerswarmError('DIGEST_MISMATCH', { detail: `${registry} stored ${digest} in place of ${expected}` })
 }
 
 /** Longest text of a registry that goes into a message. */

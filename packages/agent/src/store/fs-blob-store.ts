@@ -13,14 +13,16 @@ import type { Digest } from '@layerswarm/core/digest.ts'
 import { describeError, LayerswarmError } from '@layerswarm/core/errors.ts'
 import { layoutOf, type PieceLayout } from '@layerswarm/core/piece-layout.ts'
 import type { Logger } from 'pino'
-import type { Abortable, BlobReader, BlobStat, BlobStore, HoldingChange, PartialBlob } from '../ports.ts'
+import type { Abortable, BlobIntake, BlobReader, BlobStat, BlobStore, HoldingChange, IncomingBlob, PartialBlob } from '../ports.ts'
 import { FsBlobReader, FsPartialBlob } from './blob-handles.ts'
 import { Catalog, type Entry, statOf } from './catalog.ts'
 import { ChangeFeed } from './change-feed.ts'
 import { errnoOf, onDisk } from './disk-errors.ts'
 import { FilePool } from './file-pool.ts'
+import { ForeignStore, type ForeignStoreDeps } from './foreign-store.ts'
 import { FsBlob } from './fs-blob.ts'
 import { HashThread } from './hash-thread.ts'
+import { Incoming, type IncomingDeps } from './incoming.ts'
 import { IndexDb } from './index-db.ts'
 import { Ingest } from './ingest.ts'
 import { LevelContentIndex } from './level-content-index.ts'
@@ -52,7 +54,7 @@ interface InUse {
   writing: boolean
 }
 
-export class FsBlobStore implements BlobStore {
+export class FsBlobStore implements BlobStore, BlobIntake {
   /** Which content was reached through which repository: facts in the same database. */
   readonly content: LevelContentIndex
   readonly #log: FsBlobStoreDeps['log']
@@ -63,7 +65,10 @@ export class FsBlobStore implements BlobStore {
   readonly #hashes: HashThread
   readonly #catalog: Catalog
   readonly #room: Room
+  readonly #incoming: IncomingDeps
   readonly #inUse = new Map<Digest, InUse>()
+  /** Whole blobs on their way to their places. */
+  readonly #keeping = new Map<Digest, Promise<void>>()
   readonly #changes = new ChangeFeed()
   #closed: Promise<void> | undefined
 
@@ -79,6 +84,13 @@ export class FsBlobStore implements BlobStore {
     this.#catalog = catalog
     const inUse = (digest: Digest): boolean => this.#inUse.has(digest)
     this.#room = new Room({ catalog, files, pool: this.#pool, changes: this.#changes, inUse, log }, { maxBytes: options.maxBytes })
+    this.#incoming = {
+      files,
+      pool: this.#pool,
+      hashes: this.#hashes,
+      room: this.#room,
+      keep: (digest, size, move) => this.#keep(digest, size, move)
+    }
     this.content = new LevelContentIndex({ level: db.level, now })
   }
 
@@ -134,6 +146,7 @@ export class FsBlobStore implements BlobStore {
   async begin(digest: Digest, layout: PieceLayout): Promise<PartialBlob> {
     this.#check()
     await this.#room.settled(digest)
+    while (this.#keeping.has(digest)) await this.#keeping.get(digest)
     const held = this.#catalog.get(digest)
     if (held?.state === 'complete') throw new Error(`${digest} is complete already`)
     const before = this.#inUse.get(digest)
@@ -158,6 +171,11 @@ export class FsBlobStore implements BlobStore {
       this.#stopWriting(use, error)
       throw error
     }
+  }
+
+  async receive(): Promise<IncomingBlob> {
+    this.#check()
+    return await Incoming.open(this.#incoming)
   }
 
   async delete(digest: Digest): Promise<boolean> {
@@ -189,6 +207,12 @@ export class FsBlobStore implements BlobStore {
 
   changes(options: Abortable = {}): AsyncIterable<HoldingChange> {
     return this.#changes.subscribe(options)
+  }
+
+  /** Another program's content, hashed by this store's thread and remembered in its index. To be disposed before this store. */
+  foreign(deps: Pick<ForeignStoreDeps, 'clock' | 'log'>): ForeignStore {
+    const map: ForeignStoreDeps['map'] = (digest, layout, compute) => this.#catalog.map(digest, layout, compute)
+    return new ForeignStore({ ...deps, hashes: this.#hashes, db: this.#db, map, now: this.#now })
   }
 
   /** Bound on the bytes of all blobs. */
@@ -264,6 +288,29 @@ export class FsBlobStore implements BlobStore {
     this.#changes.publish({ change: 'added', digest, size })
     await this.#catalog.committed(entry, ingest.map)
     await this.evict().catch((error: unknown) => this.#log?.warn({ error: describeError(error) }, 'eviction failed'))
+  }
+
+  /**
+   * Takes in a whole blob that `move` puts in its place, unless it is here, or a fetch of it is under way: that then
+   * ends without this one's help.
+   */
+  async #keep(digest: Digest, size: number, move: () => Promise<void>): Promise<void> {
+    this.#check()
+    await this.#room.settled(digest)
+    while (this.#keeping.has(digest)) await this.#keeping.get(digest)
+    const held = this.#catalog.get(digest)
+    if (held?.state === 'complete' || this.#inUse.has(digest)) return
+    this.#catalog.remove(digest)
+    const moving = this.#files.removePartial(digest).then(move)
+    const settled = moving.catch(() => {}).finally(() => this.#keeping.delete(digest))
+    this.#keeping.set(digest, settled)
+    await moving
+    const now = this.#now()
+    const entry: Entry = { digest, size, state: 'complete', bytes: size, present: size, usedAt: now, savedAt: 0 }
+    this.#catalog.set(entry)
+    this.#changes.publish({ change: 'added', digest, size })
+    await settled
+    await this.#catalog.touch(entry)
   }
 
   /** A file that is missing, of another size or unreadable proves nothing; one that may not be opened says nothing. */

@@ -25,6 +25,8 @@ export class Room {
   readonly #deps: RoomDeps
   readonly maxBytes: number
   readonly #removals = new Map<Digest, Promise<void>>()
+  /** Bytes that {@link hold} made room for: they are not in the catalog. */
+  #held = 0
 
   constructor(deps: RoomDeps, options: { maxBytes: number }) {
     this.#deps = deps
@@ -38,15 +40,31 @@ export class Room {
   async reserve(entry: Entry): Promise<void> {
     const { catalog, inUse } = this.#deps
     const need = entry.bytes - (catalog.get(entry.digest)?.bytes ?? 0)
-    const { victims, fits } = catalog.victims(inUse, { maxBytes: this.maxBytes, need })
+    const { victims, fits } = catalog.victims(inUse, { maxBytes: this.maxBytes, need: need + this.#held })
     if (!fits) throw new LayerswarmError('STORE_FULL', { detail: `${entry.size} bytes do not fit --max-disk` })
     catalog.set(entry)
     await this.#removeAll(victims)
   }
 
+  /**
+   * Makes room for bytes of which it is not known yet what they are; they stay counted until {@link letGo}.
+   * @throws {LayerswarmError} STORE_FULL, with nothing evicted in vain; STORE_FAILED
+   */
+  async hold(bytes: number): Promise<void> {
+    const { catalog, inUse } = this.#deps
+    const { victims, fits } = catalog.victims(inUse, { maxBytes: this.maxBytes, need: this.#held + bytes })
+    if (!fits) throw new LayerswarmError('STORE_FULL', { detail: `${bytes} bytes more do not fit --max-disk` })
+    this.#held += bytes
+    await this.#removeAll(victims)
+  }
+
+  letGo(bytes: number): void {
+    this.#held -= bytes
+  }
+
   /** Goes back within the bound, as far as what is in use allows. @returns what was removed */
   async evict(): Promise<readonly Digest[]> {
-    const { victims } = this.#deps.catalog.victims(this.#deps.inUse, { maxBytes: this.maxBytes, need: 0 })
+    const { victims } = this.#deps.catalog.victims(this.#deps.inUse, { maxBytes: this.maxBytes, need: this.#held })
     await this.#removeAll(victims)
     return victims
   }

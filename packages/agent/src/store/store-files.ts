@@ -54,6 +54,11 @@ export class StoreFiles {
     return join(this.#root, 'ingest', `${algorithmOf(digest)}-${hexOf(digest)}.side`)
   }
 
+  /** Data of a blob whose digest is not known yet: nothing of it outlives the process. */
+  incoming(id: number): string {
+    return join(this.#root, 'ingest', `${id}.incoming`)
+  }
+
   async prepare(): Promise<void> {
     for (const algorithm of ALGORITHMS) await mkdir(join(this.#root, 'blobs', algorithm), { recursive: true })
     await mkdir(join(this.#root, 'ingest'), { recursive: true })
@@ -64,10 +69,10 @@ export class StoreFiles {
     }
   }
 
-  /** Moves a synced partial to its place, so that it is there whole or not at all after a crash of the machine. */
-  async promote(digest: Digest): Promise<void> {
+  /** Moves synced data (of the partial, unless named) to its place, so that it is there whole or not at all after a crash of the machine. */
+  async promote(digest: Digest, from: string = this.partial(digest)): Promise<void> {
     const to = this.blob(digest)
-    await rename(this.partial(digest), to)
+    await rename(from, to)
     const directory = await open(join(to, '..'), 'r')
     try {
       await directory.sync()
@@ -85,6 +90,10 @@ export class StoreFiles {
       if (errnoOf(error) === 'ENOENT') return undefined
       throw error
     }
+  }
+
+  async removeIncoming(id: number): Promise<void> {
+    await rm(this.incoming(id), { force: true })
   }
 
   async removeBlob(digest: Digest): Promise<void> {

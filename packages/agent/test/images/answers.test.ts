@@ -54,3 +54,14 @@ test('the oldest answers go when there are too many', async () => {
   assert.equal(again[0], 'new')
   assert.equal(again[2], 'old')
 })
+
+test('what is forgotten is asked anew, even while an answer is under way, which is then not kept', async () => {
+  const answers = new Answers<string>({ clock: new ManualClock() }, { ttl: () => 1000, max: 10 })
+  const old = Promise.withResolvers<string>()
+  const first = answers.get('a', () => old.promise)
+  answers.forget('a')
+  assert.equal(await answers.get('a', async () => 'new'), 'new')
+  old.resolve('old')
+  assert.equal(await first, 'old')
+  assert.equal(await answers.get('a', async () => 'newer'), 'new')
+})

@@ -19,6 +19,15 @@ test('the registry is asked once for callers at the same time, and again after 3
   assert.equal(registry.calls.length, 2)
 })
 
+test('a tag that this host has moved is asked for at once', async () => {
+  const { images, registry } = new ImagesFixture()
+  registry.put(SCOPE, 'manifest', Buffer.from('one'), { tag: '1' })
+  await images.resolve(TAG)
+  const moved = registry.put(SCOPE, 'manifest', Buffer.from('two'), { tag: '1' })
+  images.moved(TAG)
+  assert.equal((await images.resolve(TAG)).descriptor.digest, moved.digest)
+})
+
 test('a tag that is gone is gone, whatever this host remembers', async () => {
   const { images, registry, clock } = new ImagesFixture()
   registry.put(SCOPE, 'manifest', Buffer.from('one'), { tag: '1' })
