@@ -35,3 +35,16 @@ it('never replaces a file', async () => {
   assert.match(stderr, /^error: the key was not written: .*other\.key.*EEXIST.*\nfix: name a file that does not exist/)
   assert.equal(await readFile(file, 'utf8'), 'precious')
 })
+
+it('makes a file once with --if-missing', async () => {
+  const file = join(folder, 'once.key')
+  const args = ['cluster-key', 'new', '--if-missing', '--out', file]
+  assert.equal((await runCommand(args)).code, 0)
+  const key = await readFile(file, 'utf8')
+  assert.equal(parseClusterKey(key).byteLength, 32)
+  assert.deepEqual(await runCommand(args), { code: 0, signal: null, stdout: '', stderr: '' })
+  assert.equal(await readFile(file, 'utf8'), key)
+
+  const nowhere = await runCommand(['cluster-key', 'new', '--if-missing'])
+  assert.deepEqual([nowhere.code, nowhere.stdout], [2, ''])
+})
