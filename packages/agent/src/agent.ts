@@ -15,12 +15,16 @@ import { VERSION } from '@layerswarm/core/version.ts'
 import { reachableAt } from './addresses.ts'
 import { Admin } from './admin/admin.ts'
 import type { AgentConfig } from './config.ts'
+import { ContainerdContent } from './containerd/containerd-content.ts'
+import { findContainerd } from './containerd/locate.ts'
 import { Announcer } from './directory/announcer.ts'
 import { KnownPeers } from './directory/known-peers.ts'
 import { OfflineDirectory } from './directory/offline-directory.ts'
 import { TrackerDirectory } from './directory/tracker-directory.ts'
 import { TrackerPins } from './directory/tracker-pins.ts'
 import { defaultMaxBytes } from './disk-bound.ts'
+import { shareForeign } from './foreign.ts'
+import { ForeignImages } from './images/foreign-images.ts'
 import { Images } from './images/image-service.ts'
 import { LocalImages } from './images/local-images.ts'
 import { Mirror } from './mirror/mirror.ts'
@@ -33,6 +37,7 @@ import { StoredCredentials } from './registry/stored-credentials.ts'
 import { Seeder } from './seeds/seeder.ts'
 import { agentStatus } from './status.ts'
 import { FsBlobStore } from './store/fs-blob-store.ts'
+import { JoinedStore } from './store/joined-store.ts'
 import { SwarmContentService } from './swarm/content-service.ts'
 import { OriginAccess } from './swarm/origin-access.ts'
 import { nextUpload } from './swarm/policy.ts'
@@ -63,7 +68,10 @@ export async function startAgent(config: AgentConfig, { log, clock = systemClock
   await using parts = new AsyncDisposableStack()
   const startedAt = clock.now()
   const local = parts.use(await openStorage(config, log))
-  const { store, registry, metrics } = local
+  const { registry, metrics } = local
+  // What containerd holds counts as held here, too, wherever content is read.
+  const containerd = local.store.foreign({ clock, log })
+  const store = parts.use(new JoinedStore(local.store, containerd))
   const identity = await loadIdentity(config.dataDir)
   const cluster = config.clusterKey === undefined ? undefined : await readClusterKey(config.clusterKey)
   if (cluster?.warning !== undefined) log.warn(cluster.warning)
@@ -88,7 +96,7 @@ export async function startAgent(config: AgentConfig, { log, clock = systemClock
     })
   )
   const knownPeers = parts.use(await KnownPeers.open(config.dataDir, { clock, log }))
-  const announcer = parts.use(new Announcer({ store, index: store.content, log }))
+  const announcer = parts.use(new Announcer({ store, index: local.store.content, log }))
   const directory = await openDirectory(config, parts, {
     node,
     clock,
@@ -107,7 +115,14 @@ export async function startAgent(config: AgentConfig, { log, clock = systemClock
   )
   const index = announcer.watched()
   const images = new Images({ registry, index, content, clock, log }, { staleTags: config.staleTags })
-  const imagesHere = new LocalImages({ store, index, images, uploads: registry.uploads, clock, log })
+  const containerdImages = new ForeignImages({ store, index, log })
+  const imagesHere = new LocalImages({ store, index: containerdImages.named(), images, uploads: registry.uploads, clock, log })
+  const containerdContent = new ContainerdContent({
+    find: () => findContainerd({ address: config.containerdAddress, root: config.containerdRoot }),
+    clock,
+    log
+  })
+  parts.use(shareForeign({ content: containerdContent, store: containerd, images: containerdImages, log }))
 
   parts.use(new Seeder({ directory, images, clock, log })).start()
 
@@ -121,7 +136,18 @@ export async function startAgent(config: AgentConfig, { log, clock = systemClock
       metrics: scraped(local),
       readiness: () => ({ mirror: mirror.address !== undefined, store: true, tracker: { connected: directory.connected } }),
       status: () =>
-        agentStatus({ id: node.id, name: config.name, trackers: config.tracker.length, startedAt, clock, store, peers, directory, swarm }),
+        agentStatus({
+          id: node.id,
+          name: config.name,
+          trackers: config.tracker.length,
+          startedAt,
+          clock,
+          store: local.store,
+          containerd,
+          peers,
+          directory,
+          swarm
+        }),
       clock,
       log
     })

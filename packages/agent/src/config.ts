@@ -18,6 +18,13 @@ const authFile = textField<string>({
   format: (value) => value
 })
 
+const containerdAddress = textField<string>({
+  placeholder: 'SOCKET|none',
+  syntax: 'a path or none',
+  parse: (text) => (text === 'none' ? text : path('FILE').schema.safeParse(text).data),
+  format: (value) => value
+})
+
 const agentSpecs = {
   mirrorListen: option(listenAddress, 'where container clients ask this mirror', { host: '127.0.0.1', port: 5050 }),
   adminListen: option(listenAddress, 'where health, metrics and the local API listen', { host: '127.0.0.1', port: 5051 }),
@@ -49,6 +56,12 @@ const agentSpecs = {
     'host'
   ),
   maxDisk: optional(size, 'most bytes of content kept on disk', "80 % of the file system's free space at first start"),
+  containerdAddress: optional(
+    containerdAddress,
+    "socket of this host's containerd, whose content is shared with the fleet where it lies; none: leave it alone",
+    "address in /etc/containerd/config.toml, then the places of containerd's and k3s's packages"
+  ),
+  containerdRoot: optional(path('DIR'), "containerd's root directory as this process sees it", 'what containerd says'),
   ...commonOptions
 }
 

@@ -45,8 +45,34 @@ export const ERRORS = {
     remedy: 'add --registry HOST (or --insecure-registry HOST) to the agent',
     blame: 'caller'
   },
-  METHOD_UNSUPPORTED: { text: 'the mirror serves pulls only', remedy: 'push to the registry itself', blame: 'caller' },
-  PATH_UNKNOWN: { text: 'there is nothing at this path', remedy: 'use the paths under /v2/', blame: 'caller' },
+  METHOD_UNSUPPORTED: {
+    text: 'the mirror does not take this method here',
+    remedy: 'delete at the registry itself; everything else is in the OCI distribution specification',
+    blame: 'caller'
+  },
+  PUSH_OFF: {
+    text: 'this mirror takes no pushes',
+    remedy: 'push to the registry itself, or start the agent with --allow-push',
+    blame: 'caller'
+  },
+  UPLOAD_UNKNOWN: { text: 'no such upload', remedy: 'it has ended or expired, or the agent has restarted; begin it anew', blame: 'caller' },
+  UPLOAD_RANGE: {
+    text: 'an upload goes on where it stands',
+    remedy: 'ask for its status and send the bytes that follow',
+    blame: 'caller'
+  },
+  UPLOAD_MISMATCH: {
+    text: 'what was pushed does not have the digest that it was given',
+    remedy: "nothing was stored; push it again, and check the client's disk if it repeats",
+    blame: 'caller'
+  },
+  UPLOAD_LIMIT: { text: 'too many uploads at a time', remedy: 'wait until some have ended', blame: 'local' },
+  MANIFEST_TOO_LARGE: { text: 'a manifest is larger than 4 MiB', remedy: 'put the data into a blob', blame: 'caller' },
+  PATH_UNKNOWN: {
+    text: 'there is nothing at this path',
+    remedy: 'see the paths in the reference; a mirror has those under /v2/',
+    blame: 'caller'
+  },
   HEADERS_INVALID: { text: 'the request is not valid HTTP', remedy: 'check the client and what stands between', blame: 'caller' },
   HEADERS_TOO_LARGE: { text: 'the request has too large headers', remedy: 'send fewer or shorter headers', blame: 'caller' },
   REQUEST_INVALID: { text: 'the request is not valid', remedy: 'correct what the detail names', blame: 'caller' },
@@ -90,10 +116,16 @@ export const ERRORS = {
   },
   REGISTRY_DENIED: {
     text: 'the registry refused access',
-    remedy: 'check that the repository exists and that the credentials of this host may read it (docker login, --registry-auth FILE)',
+    remedy:
+      'check that the repository exists and that the credentials of this host may read it, or write it for a push (docker login, --registry-auth FILE)',
     blame: 'registry'
   },
   REGISTRY_FAILED: { text: 'the registry failed', remedy: 'try again later; the status is in the detail', blame: 'registry' },
+  REGISTRY_REFUSED: {
+    text: 'the registry refused what was pushed',
+    remedy: 'correct what the registry names in the detail; quotas and immutable tags are set there',
+    blame: 'registry'
+  },
   REGISTRY_BUSY: { text: 'the registry limits requests', remedy: 'wait; it is asked again after the time it named', blame: 'registry' },
   NOT_FOUND: { text: 'the registry does not have this content', remedy: 'check the reference', blame: 'registry' },
   PEER_UNREACHABLE: { text: 'a peer cannot be reached', remedy: 'check that hosts can reach each other on the p2p port', blame: 'peer' },
@@ -134,7 +166,7 @@ export const ERRORS = {
   },
   ORIGIN_NOT_ALLOWED: {
     text: 'a page of another site may not ask for this',
-    remedy: "use the tracker's own page, or the command line",
+    remedy: "use the tracker's own page, or the command line; push with a container tool",
     blame: 'caller'
   },
   TRACKER_API_UNREACHABLE: {
@@ -165,6 +197,12 @@ export const ERRORS = {
   IDENTITY_INVALID: {
     text: "this host's identity key is not usable",
     remedy: 'restore the file, or remove it to get a new identity',
+    blame: 'local'
+  },
+  CONTAINERD_FAILED: {
+    text: 'containerd cannot be used',
+    remedy:
+      'see that it runs and that this user may use its socket and read its root; name them with --containerd-address and --containerd-root',
     blame: 'local'
   },
   CONFIG_INVALID: {

@@ -8,8 +8,8 @@ import { Presence } from './presence.ts'
 import { READ_FLAGS, type StoreFiles, WRITE_FLAGS } from './store-files.ts'
 
 export interface FsBlobDeps {
-  readonly files: StoreFiles
-  readonly pool: FilePool
+  readonly files: Pick<StoreFiles, 'blob' | 'partial'>
+  readonly pool: Pick<FilePool, 'use'>
 }
 
 /** One blob in use, complete or being written: its bytes on disk, shared by its readers and its writer. */

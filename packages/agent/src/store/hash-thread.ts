@@ -59,14 +59,14 @@ export class HashThread {
 
   /**
    * Whether a file of `size` bytes has `digest`, read from its front.
-   * @param options.onProgress told the bytes hashed so far
+   * @param options.onProgress told the bytes hashed so far; what it returns is waited for before more are
    * @throws {LayerswarmError} STORE_FAILED, also for a file that is shorter; the signal's reason
    */
   async proves(
     path: string,
     digest: Digest,
     size: number,
-    options: { signal?: AbortSignal; onProgress?: (bytes: number) => void } = {}
+    options: { signal?: AbortSignal; onProgress?: (bytes: number) => void | Promise<void> } = {}
   ): Promise<boolean> {
     const id = ++this.#hashes
     const algorithm = algorithmOf(digest)
@@ -75,7 +75,7 @@ export class HashThread {
         options.signal?.throwIfAborted()
         const end = Math.min(size, start + JOB_BYTES)
         await this.#run({ kind: 'update', id, algorithm, path, start, end })
-        options.onProgress?.(end)
+        await options.onProgress?.(end)
       }
       return (await this.#run({ kind: 'digest', id, algorithm, end: size })).hex === hexOf(digest)
     } catch (error) {

@@ -12,6 +12,14 @@ export interface BlobFacts {
   readonly usedAt: number
 }
 
+/** What was found out about a file of another program, for as long as it stays the same file. */
+export interface Proof {
+  /** Which file in which state, by its inode, size and times. */
+  readonly identity: string
+  /** Its digest is what it should be. */
+  readonly good: boolean
+}
+
 /** The database of facts. Its lock also keeps a second process out of the data directory. */
 export class IndexDb {
   readonly level: Level<string, string>
@@ -19,12 +27,14 @@ export class IndexDb {
   readonly rebuilt: boolean
   readonly #blobs
   readonly #maps
+  readonly #proofs
 
   private constructor(level: Level<string, string>, rebuilt: boolean) {
     this.level = level
     this.rebuilt = rebuilt
     this.#blobs = level.sublevel<Digest, BlobFacts>('blobs', { valueEncoding: 'json' })
     this.#maps = level.sublevel<string, Uint8Array>('maps', { valueEncoding: 'view' })
+    this.#proofs = level.sublevel<Digest, Proof>('proofs', { valueEncoding: 'json' })
   }
 
   /** @throws {LayerswarmError} STORE_BUSY when another process has it open; what opening throws, unless a new one helps */
@@ -67,6 +77,18 @@ export class IndexDb {
 
   async setMap(digest: Digest, map: Uint8Array): Promise<void> {
     await this.#maps.put(digest, map)
+  }
+
+  async proofs(): Promise<Map<Digest, Proof>> {
+    return new Map(await this.#proofs.iterator().all())
+  }
+
+  async setProof(digest: Digest, proof: Proof): Promise<void> {
+    await this.#proofs.put(digest, proof)
+  }
+
+  async forgetProof(digest: Digest): Promise<void> {
+    await this.#proofs.del(digest)
   }
 
   async forget(digest: Digest): Promise<void> {

@@ -11,6 +11,8 @@
  *   totals: {images, blobs, bytes, referenced, unused: {blobs, bytes}}
  *                          bytes: of all whole blobs; referenced: bytes that the images name, each once per image
  * `GET /v1/blobs?images=true`: the blobs, with the names of the `images` that use each
+ *   {digest, size, state, present, usedAt, places, images}
+ *                          places: where it lies whole, `store` and `containerd`; absent: in the store alone
  * `POST /v1/check {image?, platforms?, verify?, repair?}`: any number of `progress`, `image` and `failed`, then `summary`
  *   {progress: {digest, size, bytes, done}}   a blob that is hashed or fetched again
  *   {image: {…, corrupt}}                     as above, once it is checked; corrupt: blobs of it that were
@@ -57,6 +59,7 @@ export const heldBlob = z.object({
   state: z.enum(['complete', 'partial']),
   present: sizeField,
   usedAt: z.number(),
+  places: z.array(z.enum(['store', 'containerd'])).optional(),
   images: z.array(z.string()).optional()
 })
 export type HeldBlob = z.infer<typeof heldBlob>

@@ -1,0 +1,146 @@
+import { type FSWatcher, watch } from 'node:fs'
+import { access, constants } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Clock } from '@layerswarm/core/clock.ts'
+import { describeError, LayerswarmError } from '@layerswarm/core/errors.ts'
+import type { Logger } from 'pino'
+import type { Abortable, ForeignContent, ForeignState } from '../ports.ts'
+import { ContainerdClient } from './client.ts'
+import { takeInventory } from './inventory.ts'
+import type { ContainerdPlace } from './locate.ts'
+
+/** containerd restarts within seconds; a host without it is looked at as often, which costs a look for a file. */
+const RETRY_MS = 5_000
+/** A pull changes many things in a row: one look tells them all. */
+const SETTLE_MS = 250
+/** A look takes up to this part of the time. */
+const SETTLE_FACTOR = 10
+/** In case that a change was told by nobody. */
+const ANYHOW_MS = 5 * 60_000
+/** What changes the content, or which of it is kept. containerd 1.x tells of no blob that it collected: the folder does. */
+const TOPICS = ['/images/', '/content/', '/namespaces/', '/snapshot/commit']
+
+export interface ContainerdContentDeps {
+  readonly find: () => Promise<ContainerdPlace | undefined>
+  readonly clock: Clock
+  readonly log: Pick<Logger, 'info' | 'debug'>
+}
+
+/** The content of this host's containerd, followed through its events and the folder of its blobs. */
+export class ContainerdContent implements ForeignContent {
+  readonly #deps: ContainerdContentDeps
+  #reason: string | undefined
+
+  constructor(deps: ContainerdContentDeps) {
+    this.#deps = deps
+  }
+
+  async *states(options: Abortable = {}): AsyncGenerator<ForeignState> {
+    const { find, clock } = this.#deps
+    while (true) {
+      options.signal?.throwIfAborted()
+      const place = await find()
+      if (place !== undefined) {
+        try {
+          yield* this.#follow(place, options)
+        } catch (error) {
+          options.signal?.throwIfAborted()
+          this.#failed(place, error)
+        }
+      }
+      await clock.sleep(RETRY_MS, options)
+    }
+  }
+
+  /** Ends by throwing when containerd cannot be asked any more. */
+  async *#follow(place: ContainerdPlace, options: Abortable): AsyncGenerator<ForeignState> {
+    const { clock, log } = this.#deps
+    using parts = new DisposableStack()
+    const ended = new AbortController()
+    parts.defer(() => ended.abort(new Error('containerd is followed no longer')))
+    const signal = options.signal === undefined ? ended.signal : AbortSignal.any([options.signal, ended.signal])
+    const client = parts.use(new ContainerdClient(place.socket))
+    const root = place.content ?? (await client.contentRoot({ signal }))
+    if (root === undefined) throw new LayerswarmError('CONTAINERD_FAILED', { detail: 'it has no content store on this host' })
+    await access(root, constants.R_OK | constants.X_OK).catch((cause: unknown) => {
+      throw new LayerswarmError('CONTAINERD_FAILED', { detail: `${root} cannot be read: ${describeError(cause)}`, cause })
+    })
+    const changes = new Changes()
+    const folders = parts.use(new Folders(root, () => changes.mark()))
+    void (async () => {
+      for await (const _event of client.events(TOPICS, { signal })) changes.mark()
+      throw new LayerswarmError('CONTAINERD_FAILED', { detail: 'its events ended' })
+    })().catch((error: unknown) => ended.abort(error))
+    for (let first = true; ; first = false) {
+      folders.watch()
+      const started = clock.now()
+      const state = await takeInventory(client, root, { signal })
+      if (first) {
+        this.#reason = undefined
+        log.info({ socket: place.socket, root, blobs: state.files.size, images: state.images.length }, "containerd's content is shared")
+      }
+      yield state
+      await changes.next(clock, signal)
+      await clock.sleep(Math.max(SETTLE_MS, (clock.now() - started) / SETTLE_FACTOR), { signal })
+    }
+  }
+
+  /** Told once for each reason: containerd may be stopped for long. */
+  #failed({ socket }: ContainerdPlace, error: unknown): void {
+    const reason = describeError(error)
+    this.#deps.log[reason === this.#reason ? 'debug' : 'info']({ socket, reason }, "containerd's content cannot be followed")
+    this.#reason = reason
+  }
+}
+
+/** Whether something changed since it was last asked. */
+class Changes {
+  #marked = false
+  #wake = (): void => {}
+
+  mark(): void {
+    this.#marked = true
+    this.#wake()
+  }
+
+  /** Resolves after the next change, or after some time anyhow. @throws the signal's reason */
+  async next(clock: Clock, signal: AbortSignal): Promise<void> {
+    const woken = new AbortController()
+    this.#wake = () => woken.abort()
+    if (!this.#marked) await clock.sleep(ANYHOW_MS, { signal: AbortSignal.any([signal, woken.signal]) }).catch(() => undefined)
+    signal.throwIfAborted()
+    this.#marked = false
+  }
+}
+
+/** Tells that names appeared or went in the folders of blobs, as far as there are such yet. */
+class Folders implements Disposable {
+  readonly #paths: readonly string[]
+  readonly #changed: () => void
+  readonly #watchers = new Map<string, FSWatcher>()
+
+  constructor(root: string, changed: () => void) {
+    this.#paths = [root, join(root, 'blobs'), join(root, 'blobs', 'sha256'), join(root, 'blobs', 'sha512')]
+    this.#changed = changed
+  }
+
+  watch(): void {
+    for (const path of this.#paths) {
+      if (this.#watchers.has(path)) continue
+      try {
+        const watcher = watch(path, this.#changed)
+        this.#watchers.set(path, watcher)
+        watcher.on('error', () => {
+          watcher.close()
+          this.#watchers.delete(path)
+        })
+      } catch {
+        // Not there yet, or no more watches to be had: events and the look anyhow remain.
+      }
+    }
+  }
+
+  [Symbol.dispose](): void {
+    for (const watcher of this.#watchers.values()) watcher.close()
+  }
+}

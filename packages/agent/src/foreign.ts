@@ -1,0 +1,37 @@
+import { describeError } from '@layerswarm/core/errors.ts'
+import type { Logger } from '@layerswarm/core/log.ts'
+import type { ForeignImages } from './images/foreign-images.ts'
+import type { ForeignContent } from './ports.ts'
+import type { ForeignStore } from './store/foreign-store.ts'
+
+export interface SharingParts {
+  readonly content: ForeignContent
+  readonly store: Pick<ForeignStore, 'update'>
+  readonly images: Pick<ForeignImages, 'update' | 'follow'>
+  readonly log: Logger
+}
+
+/** Shares another program's content, as it changes, until it is disposed. */
+export function shareForeign({ content, store, images, log }: SharingParts): AsyncDisposable {
+  const stop = new AbortController()
+  const { signal } = stop
+  const files = async (): Promise<void> => {
+    for await (const state of content.states({ signal })) {
+      store.update(state)
+      await images.update(state.images)
+    }
+  }
+  const ended = Promise.all(
+    [files(), images.follow({ signal })].map((work) =>
+      work.catch((error: unknown) => {
+        if (!signal.aborted) log.error({ error: describeError(error) }, 'content of another program is followed no longer')
+      })
+    )
+  )
+  return {
+    [Symbol.asyncDispose]: async () => {
+      stop.abort(new Error('the agent is stopping'))
+      await ended
+    }
+  }
+}

@@ -1,0 +1,243 @@
+/**
+ * Blobs that another program keeps on this host, read where they lie. Nothing is copied and nothing is written there.
+ *
+ * A blob is there for others from the moment its digest is proven until its file changes or goes. Each file is hashed
+ * once, the small ones (manifests) first, and the result is remembered for as long as it stays the same file.
+ */
+import type { Clock } from '@layerswarm/core/clock.ts'
+import type { Digest } from '@layerswarm/core/digest.ts'
+import { describeError, LayerswarmError } from '@layerswarm/core/errors.ts'
+import { layoutOf, type PieceLayout } from '@layerswarm/core/piece-layout.ts'
+import type { Logger } from 'pino'
+import type { Abortable, BlobReader, BlobStat, BlobStore, ForeignFile, ForeignState, HoldingChange } from '../ports.ts'
+import { ChangeFeed } from './change-feed.ts'
+import { onDisk } from './disk-errors.ts'
+import { type FileIdentity, ForeignBlob, identify } from './foreign-blob.ts'
+import type { HashThread } from './hash-thread.ts'
+import type { IndexDb } from './index-db.ts'
+
+/** Times as long as it hashes that it rests: hashing takes a fifth of a core and of the disk, and what is asked for goes first. */
+const REST = 4
+
+export interface ForeignStoreDeps {
+  readonly hashes: Pick<HashThread, 'proves' | 'pieces'>
+  readonly db: Pick<IndexDb, 'proofs' | 'setProof' | 'forgetProof'>
+  /** The piece map of a blob, or what `compute` makes of it where none is known. */
+  readonly map: (digest: Digest, layout: PieceLayout, compute: () => Promise<Uint8Array>) => Promise<Uint8Array>
+  readonly clock: Clock
+  readonly log: Pick<Logger, 'info' | 'warn' | 'debug'>
+  /** Ms since the epoch. */
+  readonly now?: () => number
+}
+
+interface Held {
+  file: ForeignFile
+  state: 'unknown' | 'good' | 'bad'
+  /** Of the file that `state` was found out about. */
+  identity: FileIdentity | undefined
+  usedAt: number
+  readonly open: Set<ForeignBlob>
+}
+
+interface Amount {
+  readonly blobs: number
+  readonly bytes: number
+}
+
+export class ForeignStore implements Pick<BlobStore, 'stat' | 'open' | 'list' | 'verify' | 'changes'>, AsyncDisposable {
+  readonly #deps: ForeignStoreDeps
+  readonly #now: () => number
+  readonly #held = new Map<Digest, Held>()
+  readonly #changes = new ChangeFeed()
+  readonly #stop = new AbortController()
+  #remembered: Promise<Awaited<ReturnType<IndexDb['proofs']>>> | undefined
+  #proving: Promise<void> | undefined
+
+  constructor(deps: ForeignStoreDeps) {
+    this.#deps = deps
+    this.#now = deps.now ?? Date.now
+  }
+
+  /** There are these files now, and no others. What is new is offered once it is proven. */
+  update({ files }: Pick<ForeignState, 'files'>): void {
+    for (const [digest, held] of this.#held) {
+      if (files.has(digest)) continue
+      this.#held.delete(digest)
+      this.#tell(held, 'removed')
+      void this.#facts(() => this.#deps.db.forgetProof(digest))
+    }
+    for (const [digest, file] of files) {
+      const held = this.#held.get(digest)
+      if (held?.file.path === file.path && held.file.size === file.size) held.file = file
+      else {
+        if (held !== undefined) this.#tell(held, 'removed')
+        this.#held.set(digest, { file, state: 'unknown', identity: undefined, usedAt: this.#now(), open: new Set() })
+      }
+    }
+    this.#prove()
+  }
+
+  async stat(digest: Digest): Promise<BlobStat | undefined> {
+    const held = this.#held.get(digest)
+    return held?.state === 'good' ? statOf(held) : undefined
+  }
+
+  /** Whether the other program keeps this blob for an image, and it is proven. */
+  keeps(digest: Digest): boolean {
+    const held = this.#held.get(digest)
+    return held?.state === 'good' && held.file.kept
+  }
+
+  /** @throws {LayerswarmError} STORE_FAILED */
+  async open(digest: Digest): Promise<BlobReader | undefined> {
+    const held = this.#held.get(digest)
+    if (held?.state !== 'good') return undefined
+    const blob = await onDisk(() => ForeignBlob.open(held.file))
+    if (blob === undefined || blob.identity !== held.identity || this.#held.get(digest) !== held) {
+      await blob?.close()
+      this.#changed(held, blob !== undefined)
+      return undefined
+    }
+    held.usedAt = this.#now()
+    held.open.add(blob)
+    const layout = layoutOf(held.file.size)
+    const compute = () => this.#deps.hashes.pieces(held.file.path, layout, [...Array(layout.pieces).keys()])
+    return blob.reader({ map: () => this.#deps.map(digest, layout, compute), released: () => held.open.delete(blob) })
+  }
+
+  async *list(): AsyncGenerator<BlobStat> {
+    for (const held of [...this.#held.values()]) if (held.state === 'good') yield statOf(held)
+  }
+
+  async verify(digest: Digest, options: Parameters<BlobStore['verify']>[1] = {}): Promise<boolean | undefined> {
+    const held = this.#held.get(digest)
+    if (held?.state !== 'good') return undefined
+    return await onDisk(() => this.#hash(held, options))
+  }
+
+  changes(options: Abortable = {}): AsyncIterable<HoldingChange> {
+    return this.#changes.subscribe(options)
+  }
+
+  /** What there is of the other program's content: given to others, yet to be hashed, and found corrupt. */
+  usage(): { readonly offered: Amount; readonly unproven: Amount; readonly corrupt: Amount } {
+    const usage = { good: { blobs: 0, bytes: 0 }, unknown: { blobs: 0, bytes: 0 }, bad: { blobs: 0, bytes: 0 } }
+    for (const { state, file } of this.#held.values()) {
+      usage[state].blobs++
+      usage[state].bytes += file.size
+    }
+    return { offered: usage.good, unproven: usage.unknown, corrupt: usage.bad }
+  }
+
+  /** Resolves once every file that is known now was looked at. */
+  async proven(): Promise<void> {
+    await this.#proving
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort(new LayerswarmError('STOPPING'))
+    await this.#proving
+    this.#changes.close()
+  }
+
+  #prove(): void {
+    if (this.#stop.signal.aborted) return
+    this.#proving ??= this.#proveAll().finally(() => {
+      this.#proving = undefined
+      if (this.#next() !== undefined) this.#prove()
+    })
+  }
+
+  #next(): Held | undefined {
+    let next: Held | undefined
+    for (const held of this.#held.values()) {
+      if (held.state === 'unknown' && (next === undefined || held.file.size < next.file.size)) next = held
+    }
+    return next
+  }
+
+  async #proveAll(): Promise<void> {
+    this.#remembered ??= this.#deps.db.proofs().catch(() => new Map())
+    const remembered = await this.#remembered
+    for (let held = this.#next(); held !== undefined && !this.#stop.signal.aborted; held = this.#next()) {
+      const { digest } = held.file
+      try {
+        const proof = remembered.get(digest)
+        remembered.delete(digest)
+        const identity = await identify(held.file)
+        if (identity === undefined) this.#changed(held, false)
+        else if (proof?.identity === identity) this.#found(held, identity, proof.good)
+        else await this.#hash(held, { signal: this.#stop.signal, onProgress: this.#resting() })
+      } catch (error) {
+        if (this.#stop.signal.aborted) return
+        this.#deps.log.debug({ digest, error: describeError(error) }, 'a blob of another program cannot be read')
+        this.#changed(held, false)
+      }
+    }
+  }
+
+  #resting(): () => Promise<void> {
+    const { clock } = this.#deps
+    let since = clock.now()
+    return async () => {
+      const rest = (clock.now() - since) * REST
+      if (rest > 0) await clock.sleep(rest, { signal: this.#stop.signal })
+      since = clock.now()
+    }
+  }
+
+  /** @returns undefined where the file went, or changed meanwhile */
+  async #hash(held: Held, options: Parameters<HashThread['proves']>[3]): Promise<boolean | undefined> {
+    const { file } = held
+    const before = await identify(file)
+    const good = before === undefined ? false : await this.#deps.hashes.proves(file.path, file.digest, file.size, options)
+    const after = await identify(file)
+    if (this.#held.get(file.digest) !== held) return undefined
+    if (before === undefined || after !== before) {
+      this.#changed(held, after !== undefined)
+      return undefined
+    }
+    this.#found(held, before, good)
+    await this.#facts(() => this.#deps.db.setProof(file.digest, { identity: before, good }))
+    return good
+  }
+
+  #found(held: Held, identity: FileIdentity, good: boolean): void {
+    const { file } = held
+    if (!good) this.#withdraw(held, 'bad')
+    else if (held.state !== 'good') {
+      held.state = 'good'
+      this.#changes.publish({ change: 'added', digest: file.digest, size: file.size })
+    }
+    held.identity = identity
+    if (!good) this.#deps.log.warn({ digest: file.digest, path: file.path }, 'a blob of another program is corrupt; it is not offered')
+  }
+
+  /** Its file is another than it was (to be proven anew), or is not to be had: then its owner's next word counts. */
+  #changed(held: Held, there: boolean): void {
+    const { digest } = held.file
+    if (this.#held.get(digest) !== held) return
+    this.#withdraw(held, 'unknown')
+    if (there) this.#prove()
+    else this.#held.delete(digest)
+  }
+
+  #withdraw(held: Held, state: Held['state']): void {
+    this.#tell(held, 'removed')
+    held.state = state
+    for (const blob of held.open) blob.refute(new LayerswarmError('DIGEST_MISMATCH', { detail: held.file.digest }))
+  }
+
+  #tell({ state, file: { digest, size } }: Held, change: 'removed'): void {
+    if (state === 'good') this.#changes.publish({ change, digest, size })
+  }
+
+  /** What is not remembered is hashed again. */
+  async #facts(work: () => Promise<void>): Promise<void> {
+    await work().catch((error: unknown) => this.#deps.log.debug({ error: describeError(error) }, 'the index of the store cannot be used'))
+  }
+}
+
+function statOf({ file: { digest, size }, usedAt }: Held): BlobStat {
+  return { digest, size, state: 'complete', present: size, usedAt }
+}
