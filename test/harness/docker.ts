@@ -9,7 +9,19 @@ interface DockerImage {
   readonly RootFS: { readonly Layers: readonly string[] }
 }
 
-/** Debian's dockerd on a host, without networking and with all its files in a folder of its own. */
+interface DockerOptions {
+  readonly mirrors?: readonly string[]
+  readonly insecure?: readonly string[]
+  /** A certificate of a registry. */
+  readonly trust?: string
+  /** Whether it is to run containers, with networks between them and ports of the host. */
+  readonly containers?: boolean
+}
+
+/** Without networking, and with a storage driver that works everywhere. */
+const IMAGES_ONLY = { bridge: 'none', 'storage-driver': 'vfs' }
+
+/** Debian's dockerd on a host, with all its files in a folder of its own. */
 export class Docker {
   readonly host: Host
   readonly process: RunningProcess
@@ -23,8 +35,7 @@ export class Docker {
     this.process = process
   }
 
-  /** `trust` is a certificate of a registry. */
-  static async start(host: Host, options: { mirrors?: readonly string[]; insecure?: readonly string[]; trust?: string }): Promise<Docker> {
+  static async start(host: Host, options: DockerOptions): Promise<Docker> {
     const dir = join(host.dir, 'docker')
     mkdirSync(dir)
     const url = `unix://${join(dir, 'd.sock')}`
@@ -36,11 +47,10 @@ export class Docker {
         'data-root': join(dir, 'data'),
         'exec-root': join(dir, 'exec'),
         pidfile: join(dir, 'pid'),
-        bridge: 'none',
         iptables: false,
         ip6tables: false,
         'ip-forward': false,
-        'storage-driver': 'vfs',
+        ...(options.containers === true ? {} : IMAGES_ONLY),
         ...(options.mirrors && { 'registry-mirrors': options.mirrors }),
         'insecure-registries': options.insecure ?? []
       })
@@ -53,20 +63,26 @@ export class Docker {
   }
 
   async pull(reference: string): Promise<void> {
-    await this.#docker(['pull', '--quiet', reference])
+    await this.run(['pull', '--quiet', reference])
   }
 
   async inspect(reference: string): Promise<DockerImage> {
-    const [image] = JSON.parse(await this.#docker(['image', 'inspect', reference]))
+    const [image] = JSON.parse(await this.run(['image', 'inspect', reference]))
     return { Id: image.Id, RootFS: image.RootFS }
   }
 
   /** Removes every image, so that the next pull starts cold. */
   async clear(): Promise<void> {
-    await this.#docker(['image', 'prune', '--all', '--force'])
+    await this.run(['image', 'prune', '--all', '--force'])
   }
 
-  #docker(args: readonly string[]): Promise<string> {
+  /** Runs `docker`, which must succeed; returns what it printed. */
+  run(args: readonly string[]): Promise<string> {
     return this.host.run('docker', ['--host', this.#url, ...args])
+  }
+
+  /** Runs `docker-compose` on this engine in the folder of a compose file; it must succeed. Returns what it printed. */
+  compose(dir: string, args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<string> {
+    return this.host.run('docker-compose', args, { cwd: dir, env: { ...env, DOCKER_HOST: this.#url } })
   }
 }
