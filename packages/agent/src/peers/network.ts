@@ -3,6 +3,7 @@ import type { Digest } from '@layerswarm/core/digest.ts'
 import { describeError, LayerswarmError } from '@layerswarm/core/errors.ts'
 import type { P2pNode } from '@layerswarm/core/p2p/node.ts'
 import type { PieceLayout } from '@layerswarm/core/piece-layout.ts'
+import type { Throttle } from '@layerswarm/core/rate-limiter.ts'
 import type { PeerAddress } from '@layerswarm/core/wire/directory-protocol.ts'
 import { GET_PROTOCOL, MAX_GET_MESSAGE, MAX_OBSERVE_MESSAGE, OBSERVE_PROTOCOL } from '@layerswarm/core/wire/peer-protocol.ts'
 import type { Logger } from 'pino'
@@ -33,8 +34,8 @@ export interface PeerNetworkDeps {
     /** Neighbours connected. */
     readonly connected: (peers: number) => void
   }
-  /** Waits until so many bytes may be uploaded. */
-  readonly throttle?: (bytes: number) => Promise<void>
+  /** What may be sent to peers, and what may be taken from them. */
+  readonly limits?: { readonly upload?: Throttle | undefined; readonly download?: Throttle | undefined }
 }
 
 /**
@@ -56,7 +57,8 @@ export class Libp2pPeerNetwork implements PeerNetwork, AsyncDisposable {
   #following: Promise<void> = Promise.resolve()
 
   private constructor(deps: PeerNetworkDeps) {
-    const { node, store, clock, log, metrics, throttle } = deps
+    const { node, store, clock, log, metrics } = deps
+    const throttle = deps.limits?.upload
     this.id = node.id
     this.#deps = deps
     const onViolation = (peer: string, error: LayerswarmError) => this.#onViolation(peer, error)

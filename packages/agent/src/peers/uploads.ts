@@ -2,6 +2,7 @@ import type { Clock } from '@layerswarm/core/clock.ts'
 import type { Digest } from '@layerswarm/core/digest.ts'
 import { describeError, isLayerswarmError, LayerswarmError } from '@layerswarm/core/errors.ts'
 import type { FramedStream } from '@layerswarm/core/p2p/framed-stream.ts'
+import type { Throttle } from '@layerswarm/core/rate-limiter.ts'
 import { decodeMessage } from '@layerswarm/core/wire/frames.ts'
 import { type GetReply, type GetRequest, getRequest, MAX_QUEUED_REQUESTS } from '@layerswarm/core/wire/peer-protocol.ts'
 import type { Logger } from 'pino'
@@ -35,6 +36,8 @@ interface Active {
   readonly ended: PromiseWithResolvers<void>
   progressAt: number
   blocked: boolean
+  /** It waits for this host's own limit: the receiver has nothing to answer for. */
+  held: boolean
 }
 
 interface Refusal {
@@ -48,8 +51,8 @@ export interface UploadsDeps {
   readonly clock: Clock
   readonly log: Logger
   readonly metrics?: { readonly sent: (bytes: number) => void } | undefined
-  /** Waits until so many bytes may be sent. */
-  readonly throttle?: ((bytes: number) => Promise<void>) | undefined
+  /** What may be sent to peers, who share it alike. */
+  readonly throttle?: Throttle | undefined
   /** Told when a peer breaks the protocol; its stream is gone then. */
   readonly onViolation: (peer: string, error: LayerswarmError) => void
 }
@@ -64,7 +67,8 @@ export class Uploads {
   /** Streams in the middle of a piece, and what is to be said on them after it. */
   readonly #midway = new Map<FramedStream, Refusal[]>()
   readonly #served = new ServedCounts()
-  readonly #streams = new Set<FramedStream>()
+  /** Open streams, and what ends the waits on their behalf. */
+  readonly #streams = new Map<FramedStream, AbortController>()
   readonly #closed = new AbortController()
   #watching = false
   #draining = false
@@ -79,11 +83,13 @@ export class Uploads {
   }
 
   accept(stream: FramedStream): void {
-    this.#streams.add(stream)
+    const ended = new AbortController()
+    this.#streams.set(stream, ended)
     stream.start({
       onMessage: (body) => this.#onRequest(stream, decodeMessage(getRequest, body)),
       onClose: (error) => {
         this.#streams.delete(stream)
+        ended.abort(error ?? new LayerswarmError('PEER_GONE', { detail: 'the peer ended the stream' }))
         this.#dropWaiting((request) => request.stream === stream)
         if (error?.code === 'PEER_PROTOCOL') this.#deps.onViolation(stream.peer, error)
       }
@@ -97,7 +103,7 @@ export class Uploads {
     const { promise: late, resolve } = Promise.withResolvers<void>()
     signal.addEventListener('abort', () => resolve())
     await Promise.race([Promise.all([...this.#active].map(({ ended }) => ended.promise)), late])
-    await Promise.all([...this.#streams].map(async (stream) => await stream.close()))
+    await Promise.all([...this.#streams.keys()].map(async (stream) => await stream.close()))
     this.#closed.abort()
   }
 
@@ -119,7 +125,8 @@ export class Uploads {
 
   #pump(): void {
     for (let request = this.#next(); request !== undefined; request = this.#next()) {
-      const active: Active = { request, ended: Promise.withResolvers(), progressAt: this.#deps.clock.now(), blocked: false }
+      const progressAt = this.#deps.clock.now()
+      const active: Active = { request, ended: Promise.withResolvers(), progressAt, blocked: false, held: false }
       this.#active.add(active)
       this.#busy.set(request.stream, active)
       void this.#run(active)
@@ -185,9 +192,10 @@ export class Uploads {
     stream.send(reply)
     this.#midway.set(stream, [])
     try {
-      for (let at = 0; at < bytes.byteLength; at += SLICE_BYTES) {
-        const slice = bytes.subarray(at, at + SLICE_BYTES)
-        await this.#deps.throttle?.(slice.byteLength)
+      const sliceBytes = Math.min(SLICE_BYTES, this.#deps.throttle?.grain ?? SLICE_BYTES)
+      for (let at = 0; at < bytes.byteLength; at += sliceBytes) {
+        const slice = bytes.subarray(at, at + sliceBytes)
+        await this.#mayPass(active, slice.byteLength)
         stream.sendRaw(slice)
         await stream.drained({ onProgress })
         onProgress()
@@ -202,6 +210,21 @@ export class Uploads {
     this.#free(active)
     this.#pump()
     await stream.flushed({ onProgress })
+  }
+
+  /** Waits for this host's own limit. @throws why the stream ended in the meantime */
+  async #mayPass(active: Active, bytes: number): Promise<void> {
+    const { throttle } = this.#deps
+    const { stream } = active.request
+    const ended = this.#streams.get(stream)?.signal
+    if (ended === undefined || throttle === undefined || throttle.tryTake(bytes)) return
+    active.held = true
+    try {
+      await throttle.take(bytes, { key: stream.peer, signal: ended })
+    } finally {
+      active.held = false
+      active.progressAt = this.#deps.clock.now()
+    }
   }
 
   #free(active: Active): void {
@@ -248,6 +271,7 @@ export class Uploads {
   #lookForBlocked(): void {
     const now = this.#deps.clock.now()
     for (const active of this.#active) {
+      if (active.held) continue
       const idle = now - active.progressAt
       if (idle >= DEAD_AFTER_MS)
         active.request.stream.abort(new LayerswarmError('PEER_UNREACHABLE', { detail: 'the peer takes nothing of what it asked for' }))

@@ -1,13 +1,16 @@
 import assert from 'node:assert/strict'
 import { EventEmitter, once } from 'node:events'
 import { test } from 'node:test'
-import { isLayerswarmError } from '@layerswarm/core/errors.ts'
+import { isLayerswarmError, LayerswarmError } from '@layerswarm/core/errors.ts'
 import { newIdentity } from '@layerswarm/core/p2p/identity.ts'
+import { RateLimiter, type Throttle } from '@layerswarm/core/rate-limiter.ts'
 import { decodeMessage } from '@layerswarm/core/wire/frames.ts'
 import { GET_PROTOCOL, type GetReply, getReply } from '@layerswarm/core/wire/peer-protocol.ts'
 import { fixtureBlob } from '@layerswarm/testkit/blob-fixtures.ts'
 import { ManualClock } from '@layerswarm/testkit/manual-clock.ts'
-import { BLOCKED_AFTER_MS, MAX_UPLOADS, UPLOADS } from '../../src/peers/uploads.ts'
+import { MemoryBlobStore } from '@layerswarm/testkit/memory-blob-store.ts'
+import type { PeerNetworkDeps } from '../../src/peers/network.ts'
+import { BLOCKED_AFTER_MS, DEAD_AFTER_MS, MAX_UPLOADS, UPLOADS } from '../../src/peers/uploads.ts'
 import type { UploadRequest } from '../../src/ports.ts'
 import { fetchAll, type Host, host, nextEvent } from './fleet.ts'
 
@@ -15,20 +18,41 @@ const PIECE = 256 * 1024
 const blob = fixtureBlob(12 * PIECE)
 const { digest, layout } = blob
 
-/** A gate that uploads stand at, one slice each, until it is opened. */
+/** A gate that uploads stand at until it is opened: as a limit, one slice each, or where pieces are read from the store. */
 function gate() {
   const arrivals = new EventEmitter()
   const { promise: opened, resolve: open } = Promise.withResolvers<void>()
   let standing = 0
-  const throttle = async () => {
+  const stand = async () => {
     standing++
     arrivals.emit('arrival')
     await opened
   }
+  const upload: Throttle = {
+    grain: PIECE,
+    take: (_, { signal }) => orAborted(stand(), signal),
+    tryTake: () => false,
+    charge: () => undefined
+  }
+  const readSlowly = (store: MemoryBlobStore): PeerNetworkDeps['store'] => ({
+    changes: (options) => store.changes(options),
+    open: async (digest) => {
+      const reader = await store.open(digest)
+      const read = reader?.piece.bind(reader)
+      if (reader !== undefined && read !== undefined) reader.piece = async (piece) => await stand().then(() => read(piece))
+      return reader
+    }
+  })
   const arrived = async (count: number) => {
     while (standing < count) await once(arrivals, 'arrival')
   }
-  return { throttle, open, arrived, standing: () => standing }
+  return { limits: { upload }, readSlowly, open, arrived, standing: () => standing }
+}
+
+async function orAborted(work: Promise<void>, signal: AbortSignal | undefined): Promise<void> {
+  const { promise, reject } = Promise.withResolvers<never>()
+  signal?.addEventListener('abort', () => reject(signal.reason), { once: true })
+  await Promise.race([work, promise])
 }
 
 async function serving(options: Parameters<typeof host>[0] = {}): Promise<Host> {
@@ -65,13 +89,13 @@ async function openGet(from: Host, to: Host) {
 }
 
 test('what waits is served in the order that the policy says, which sees who asks for what', async () => {
-  const { throttle, open, arrived } = gate()
+  const { limits, open, arrived } = gate()
   const seen: (readonly UploadRequest[])[] = []
   const uploadPolicy = (waiting: readonly UploadRequest[]) => {
     seen.push(waiting)
     return waiting.length - 1
   }
-  await using us = await serving({ uploadPolicy, throttle })
+  await using us = await serving({ uploadPolicy, limits })
   await using them = await host()
   const { get, replies, until } = await openGet(them, us)
   get(0)
@@ -91,8 +115,10 @@ test('what waits is served in the order that the policy says, which sees who ask
 
 test('two uploads at a time; more, up to a bound, only while those make no progress', async () => {
   const clock = new ManualClock()
-  const { throttle, open, arrived, standing } = gate()
-  await using us = await serving({ clock, throttle })
+  const { readSlowly, open, arrived, standing } = gate()
+  const store = new MemoryBlobStore()
+  await store.add(digest, layout, blob.bytes)
+  await using us = await host({ clock, store: readSlowly(store) })
   await using them = new AsyncDisposableStack()
   const streams = []
   for (let i = 0; i < MAX_UPLOADS + 2; i++) streams.push(await openGet(them.use(await host()), us))
@@ -109,6 +135,59 @@ test('two uploads at a time; more, up to a bound, only while those make no progr
   await Promise.all(streams.map(async ({ until, bytes }) => await until(() => bytes() === PIECE)))
 })
 
+test('what waits for the limit of this host is not blamed on its receiver', async () => {
+  const clock = new ManualClock()
+  const { limits, open, arrived, standing } = gate()
+  await using us = await serving({ clock, limits })
+  await using them = new AsyncDisposableStack()
+  const streams = []
+  for (let i = 0; i < UPLOADS + 1; i++) streams.push(await openGet(them.use(await host()), us))
+  for (const { get } of streams) get(0)
+  await arrived(UPLOADS)
+  await clock.advance(2 * DEAD_AFTER_MS)
+  assert.equal(standing(), UPLOADS)
+  open()
+  await Promise.all(streams.map(async ({ until, bytes }) => await until(() => bytes() === PIECE)))
+})
+
+test('uploads keep to a limit that peers share alike, however much each asks for, and flow evenly', async () => {
+  const clock = new ManualClock()
+  const rate = 200_000
+  const upload = new RateLimiter({ clock }, { bytesPerSecond: rate })
+  const sent: { at: number; bytes: number }[] = []
+  const metrics = { sent: (bytes: number) => sent.push({ at: clock.now(), bytes }), connected: () => undefined }
+  await using us = await serving({ clock, metrics, limits: { upload } })
+  await using one = await host()
+  await using other = await host()
+  const [greedy, modest] = [await openGet(one, us), await openGet(other, us)]
+  for (const id of [0, 1, 2, 3]) greedy.get(id)
+  modest.get(5)
+  const done = Promise.all([greedy.until(() => greedy.bytes() === 4 * PIECE), modest.until(() => modest.bytes() === PIECE)])
+  const early = modest.until(() => modest.bytes() === PIECE).then(() => greedy.bytes())
+  await clock.runUntil(done)
+  assert.ok(Math.abs((await early) - PIECE) <= PIECE / 4, `the other had got ${await early} bytes when one had ${PIECE}`)
+  const bytesIn = (from: number, ms: number) => sent.reduce((sum, { at, bytes }) => sum + (at >= from && at < from + ms ? bytes : 0), 0)
+  for (let from = 0; from < 5000; from += 250) {
+    const second = bytesIn(from, 1000)
+    assert.ok(second <= rate * 1.05 && second >= rate * 0.95, `${second} bytes in the second from ${from} ms`)
+  }
+})
+
+test('an upload that waits for the limit ends with its stream, and leaves its place to others', async () => {
+  const { limits, open, arrived } = gate()
+  await using us = await serving({ limits })
+  await using them = new AsyncDisposableStack()
+  const [first, ...others] = [await openGet(them.use(await host()), us), await openGet(them.use(await host()), us)]
+  const last = await openGet(them.use(await host()), us)
+  for (const { get } of [first, ...others]) get(0)
+  await arrived(UPLOADS)
+  last.get(0)
+  first.stream.abort(new LayerswarmError('PEER_GONE'))
+  await arrived(UPLOADS + 1)
+  open()
+  await last.until(() => last.bytes() === PIECE)
+})
+
 /** Frames of one connection are read in order: what was sent on it before has been read when this returns. */
 async function fence(from: Host, to: Host): Promise<void> {
   const { stream, replies, until } = await openGet(from, to)
@@ -117,8 +196,8 @@ async function fence(from: Host, to: Host): Promise<void> {
 }
 
 test('every answer says how much is waiting and under way', async () => {
-  const { throttle, open, arrived } = gate()
-  await using us = await serving({ throttle })
+  const { limits, open, arrived } = gate()
+  await using us = await serving({ limits })
   await using them = await host()
   const { get, replies, until, stream } = await openGet(them, us)
   get(0)
@@ -141,13 +220,13 @@ test('every answer says how much is waiting and under way', async () => {
 })
 
 test('a request that waits is cancelled by a message: it is never served, and the others are', async () => {
-  const { throttle, open, arrived } = gate()
+  const { limits, open, arrived } = gate()
   const picked: number[] = []
   const uploadPolicy = (waiting: readonly UploadRequest[]) => {
     if (waiting[0]?.blob === digest) picked.push(waiting[0].piece)
     return 0
   }
-  await using us = await serving({ uploadPolicy, throttle })
+  await using us = await serving({ uploadPolicy, limits })
   await using them = await host()
   await them.network.connect(us.address)
   const source = them.network.source(us.node.id, digest, layout)
@@ -226,9 +305,9 @@ test('a reader that served is closed after a while, so that its blob can be remo
 })
 
 test('closing refuses what waits, lets what is under way end, and hangs up', async () => {
-  const { throttle, open, arrived } = gate()
+  const { limits, open, arrived } = gate()
   await using them = await host()
-  const us = await serving({ throttle })
+  const us = await serving({ limits })
   const { get, replies, until, bytes, stream } = await openGet(them, us)
   get(0)
   await arrived(1)
@@ -254,8 +333,8 @@ test('closing refuses what waits, lets what is under way end, and hangs up', asy
 
 test('a peer that goes away fails what was asked of it in no time, and serves again when it is back', async () => {
   const identity = await newIdentity()
-  const { throttle, open, arrived } = gate()
-  const us = await serving({ identity, throttle })
+  const { limits, open, arrived } = gate()
+  const us = await serving({ identity, limits })
   await using them = await host()
   await them.network.connect(us.address)
   const source = them.network.source(us.node.id, digest, layout)
