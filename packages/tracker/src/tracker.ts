@@ -10,8 +10,10 @@ import { createNode } from '@layerswarm/core/p2p/node.ts'
 import { VERSION } from '@layerswarm/core/version.ts'
 import type { TrackerConfig } from './config.ts'
 import { createApp } from './http/app.ts'
+import { loadToken } from './http/token.ts'
 import { AgentEndpoint } from './peers/agent-endpoint.ts'
 import { createPlanner } from './planner/step.ts'
+import { Seeds } from './seeds/seeds.ts'
 import { LeaseMarker } from './state/lease-marker.ts'
 
 /** Agents of a fleet that connect to one tracker; each takes a socket and some tens of KiB. */
@@ -28,8 +30,8 @@ export interface RunningTracker extends AsyncDisposable {
 }
 
 /**
- * Starts a tracker. Its identity lies in the data directory; all else it hears from agents.
- * @throws {LayerswarmError} CLUSTER_KEY_INVALID, IDENTITY_INVALID, LISTEN_FAILED
+ * Starts a tracker. Its identity, its token and its seeds lie in the data directory; all else it hears from agents.
+ * @throws {LayerswarmError} CLUSTER_KEY_INVALID, IDENTITY_INVALID, TOKEN_FAILED, LISTEN_FAILED
  */
 export async function startTracker(
   config: Pick<TrackerConfig, 'p2pListen' | 'httpListen' | 'dataDir' | 'clusterKey'>,
@@ -39,6 +41,7 @@ export async function startTracker(
   await using parts = new AsyncDisposableStack()
   await mkdir(config.dataDir, { recursive: true })
   const identity = await loadIdentity(config.dataDir)
+  const token = await loadToken(config.dataDir)
   const cluster = config.clusterKey === undefined ? undefined : await readClusterKey(config.clusterKey)
   if (cluster?.warning !== undefined) log.warn(cluster.warning)
 
@@ -64,15 +67,21 @@ export async function startTracker(
     )
   )
   const p2p = node.addresses.map((address) => `${address}/p2p/${identity.id}`)
-  const onTick = () =>
+  // Seeds come first: the endpoint tells them of hosts until its end.
+  const late: { endpoint?: AgentEndpoint } = {}
+  const seeds = parts.use(await Seeds.open(config.dataDir, { send: (host, message) => late.endpoint?.send(host, message), clock, log }))
+  const onTick = () => {
     marker.update(
       [...state.campaigns].some(({ leased }) => leased.size > 0),
       clock.now()
     )
-  const endpoint = parts.use(new AgentEndpoint({ node, identity, state, clock, log, metrics, onTick }))
+    seeds.tick()
+  }
+  const endpoint = parts.use(new AgentEndpoint({ node, identity, state, clock, log, metrics, seeds, onTick }))
+  late.endpoint = endpoint
   await endpoint.open()
 
-  const app = createApp({ state, id: identity.id, addresses: () => p2p, clock, registry, metrics })
+  const app = createApp({ state, id: identity.id, addresses: () => p2p, clock, registry, metrics, seeds, token, log })
   parts.defer(() => app.close())
   const httpUrl = await listen(app, config.httpListen)
 

@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createLogger } from '@layerswarm/core/log.ts'
@@ -67,6 +67,23 @@ export class TestTracker implements AsyncDisposable {
     return await fetch(`${this.running.httpUrl}${path}`)
   }
 
+  /** What it wants to see before it changes something. */
+  async token(): Promise<string> {
+    return (await readFile(join(this.dataDir, 'token'), 'utf8')).trim()
+  }
+
+  /** A request that changes something, with the token unless other headers are given. */
+  async change(method: 'POST' | 'DELETE', path: string, body?: unknown, headers?: Record<string, string>): Promise<Response> {
+    return await fetch(`${this.running.httpUrl}${path}`, {
+      method,
+      headers: {
+        ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+        ...(headers ?? { authorization: `Bearer ${await this.token()}` })
+      },
+      ...(body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) })
+    })
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#parts.disposeAsync()
   }
@@ -99,8 +116,8 @@ export class BareAgent {
     this.stream.send(message)
   }
 
-  hello(name = 'agent'): void {
-    this.say({ t: 'hello', name, version: 'test', port: 5052, addrs: ['/ip4/192.0.2.9/tcp/5052'] })
+  hello(name = 'agent', more: { readonly seeds?: boolean; readonly zone?: string } = {}): void {
+    this.say({ t: 'hello', name, version: 'test', port: 5052, addrs: ['/ip4/192.0.2.9/tcp/5052'], ...more })
   }
 
   /** The next message of a type. */

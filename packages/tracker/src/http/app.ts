@@ -1,9 +1,18 @@
+import type { AddressInfo } from 'node:net'
+import { toldError } from '@layerswarm/core/api/local-api.ts'
 import type { Clock } from '@layerswarm/core/clock.ts'
+import { LayerswarmError } from '@layerswarm/core/errors.ts'
+import { checkHost } from '@layerswarm/core/host-guard.ts'
+import type { Logger } from '@layerswarm/core/log.ts'
 import type { MetricsRegistry, TrackerMetrics } from '@layerswarm/core/metrics.ts'
-import fastify, { type FastifyInstance } from 'fastify'
+import fastify, { type FastifyError, type FastifyInstance, type FastifyReply } from 'fastify'
+import type { Seeds } from '../seeds/seeds.ts'
 import { copiesOf, countHosts, countLeases, viewFleet } from '../state/fleet-view.ts'
 import type { FleetState } from '../state/model.ts'
 import { frontPage } from './front-page.ts'
+import { checkOrigin, isChange } from './guards.ts'
+import { addSeedRoutes } from './seed-routes.ts'
+import { checkToken } from './token.ts'
 
 export interface AppDeps {
   readonly state: FleetState
@@ -14,12 +23,42 @@ export interface AppDeps {
   readonly clock: Clock
   readonly registry: MetricsRegistry
   readonly metrics: TrackerMetrics
+  readonly seeds: Pick<Seeds, 'begin' | 'cancel' | 'list' | 'view'>
+  /** What a request that changes something has to show. */
+  readonly token: string
+  readonly log: Logger
 }
 
-/** The tracker's HTTP side, read-only. Builds it and does not listen. */
+/** An image, and names of hosts. */
+const MAX_BODY_BYTES = 512 * 1024
+
+const STATUSES: Readonly<Record<string, number>> = {
+  TOKEN_INVALID: 401,
+  HOST_NOT_ALLOWED: 403,
+  ORIGIN_NOT_ALLOWED: 403,
+  PATH_UNKNOWN: 404,
+  SEED_UNKNOWN: 404
+}
+
+/**
+ * The tracker's HTTP side. Who may connect may read; what changes something needs the token, and from a browser this
+ * site's own page. Builds it and does not listen.
+ */
 export function createApp(deps: AppDeps): FastifyInstance {
-  const { state, id, addresses, clock, registry, metrics } = deps
-  const app = fastify({ logger: false })
+  const { state, id, addresses, clock, registry, metrics, seeds, token, log } = deps
+  const app = fastify({ logger: false, bodyLimit: MAX_BODY_BYTES })
+  app.removeContentTypeParser('text/plain')
+  app.addHook('onRequest', async ({ method, headers }) => {
+    const bound = app.server.address() as AddressInfo | null
+    checkHost(bound?.address ?? '', headers.host)
+    if (!isChange(method)) return
+    checkOrigin(headers.origin, headers.host)
+    checkToken(token, headers.authorization)
+  })
+  app.setNotFoundHandler(() => {
+    throw new LayerswarmError('PATH_UNKNOWN')
+  })
+  app.setErrorHandler((error: FastifyError | LayerswarmError, _request, reply) => sendError(reply, error, log))
   app.get('/healthz', () => ({ status: 'ok' }))
   app.get('/readyz', (_, reply) => {
     const ready = addresses().length > 0
@@ -32,6 +71,18 @@ export function createApp(deps: AppDeps): FastifyInstance {
     return reply.type(registry.contentType).send(await registry.metrics())
   })
   app.get('/v1/fleet', () => viewFleet(state, id, clock.now()))
-  app.get('/', (_, reply) => reply.type('text/html; charset=utf-8').send(frontPage(id, addresses(), state)))
+  app.get('/', (_, reply) => reply.type('text/html; charset=utf-8').send(frontPage(id, addresses(), state, seeds.list())))
+  addSeedRoutes(app, seeds)
   return app
+}
+
+function sendError(reply: FastifyReply, error: FastifyError | LayerswarmError, log: Logger): FastifyReply {
+  if (error instanceof LayerswarmError) {
+    if (error.code === 'TOKEN_INVALID') reply.header('www-authenticate', 'Bearer realm="layerswarm"')
+    return reply.code(STATUSES[error.code] ?? (error.blame === 'caller' ? 400 : 503)).send({ error: toldError(error) })
+  }
+  const status = error.statusCode ?? 500
+  if (status < 500) return reply.code(status).send({ error: toldError(new LayerswarmError('REQUEST_INVALID', { detail: error.message })) })
+  log.error({ err: error }, 'a request failed')
+  return reply.code(500).send({ error: toldError(error) })
 }

@@ -8,8 +8,9 @@ import type { P2pNode } from '@layerswarm/core/p2p/node.ts'
 import { type AgentMessage, agentMessage, DIRECTORY_PROTOCOL, MAX_DIRECTORY_MESSAGE } from '@layerswarm/core/wire/directory-protocol.ts'
 import { decodeMessage } from '@layerswarm/core/wire/frames.ts'
 import { TICK_MS } from '../planner/limits.ts'
-import type { PlannerEvent } from '../planner/messages.ts'
+import type { PlannerEvent, PlannerMessage } from '../planner/messages.ts'
 import { step } from '../planner/step.ts'
+import type { Seeds } from '../seeds/seeds.ts'
 import type { FleetState } from '../state/model.ts'
 import { Session } from './session.ts'
 
@@ -20,6 +21,8 @@ export interface EndpointDeps {
   readonly clock: Clock
   readonly log: Logger
   readonly metrics: Pick<TrackerMetrics, 'planSeconds'>
+  /** Hears which hosts there are, and how seeds fare at them. */
+  readonly seeds: Pick<Seeds, 'joined' | 'left' | 'report'>
   /** Called after each tick, and before the streams are closed. */
   readonly onTick?: () => void
 }
@@ -52,6 +55,11 @@ export class AgentEndpoint implements AsyncDisposable {
     await Promise.all([...this.#sessions.values()].map(({ stream }) => stream.close()))
   }
 
+  /** Says something to a host; nothing when it is not connected. */
+  send(host: string, message: PlannerMessage): void {
+    this.#sessions.get(host)?.post(message)
+  }
+
   #accept(stream: FramedStream): void {
     const { node, identity, log } = this.#deps
     const host = stream.peer
@@ -71,16 +79,20 @@ export class AgentEndpoint implements AsyncDisposable {
         this.#sessions.delete(host)
         const name = this.#deps.state.hosts.get(host)?.name
         this.#apply({ type: 'left', host })
+        this.#deps.seeds.left(host, error !== undefined)
         log.info({ peer: host, name, ...(error === undefined ? {} : { error: describeError(error) }) }, 'agent gone')
       }
     })
   }
 
   #take(host: string, message: AgentMessage): void {
-    const { clock, log, metrics } = this.#deps
+    const { clock, log, metrics, seeds, state } = this.#deps
     const from = clock.now()
     this.#apply({ type: 'message', host, message })
     if (message.t === 'plan') metrics.planSeconds.observe((clock.now() - from) / 1000)
+    const said = state.hosts.get(host)
+    if (message.t === 'seeding') seeds.report(host, message)
+    if (message.t === 'hello' && said !== undefined) seeds.joined(said, message.seeds === true)
     if (message.t === 'hello') log.info({ peer: host, name: message.name, zone: message.zone, version: message.version }, 'agent connected')
   }
 
