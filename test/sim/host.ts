@@ -31,6 +31,7 @@ interface Watched {
 /** One agent in virtual time: the shipped scheduler, with links, neighbours and a tracker that are simulated. */
 export class SimHost {
   readonly id: string
+  readonly zone: string
   readonly up: Link
   readonly down: Link
   readonly state
@@ -39,7 +40,8 @@ export class SimHost {
   readonly has = new Map<Digest, PieceSet>()
   readonly neighbours = new Set<SimHost>()
   readonly #watched = new Map<Digest, Watched>()
-  readonly #served = new Map<string, number>()
+  /** How often each piece was served, up to 255. */
+  readonly #served = new Map<Digest, Uint8Array>()
   #waiting: Upload[] = []
   #active = 0
   #blocked = 0
@@ -51,9 +53,14 @@ export class SimHost {
   duplicateBytes = 0
   counts = { haves: 0, requests: 0, tracker: 0 }
 
-  constructor(world: World, id: string, rate: number, wants: readonly { digest: Digest; layout: PieceLayout }[]) {
+  constructor(
+    world: World,
+    { id, zone, rate }: { readonly id: string; readonly zone: string; readonly rate: number },
+    wants: readonly { digest: Digest; layout: PieceLayout }[]
+  ) {
     this.#world = world
     this.id = id
+    this.zone = zone
     this.up = new Link(rate)
     this.down = new Link(rate)
     this.#wants = wants
@@ -222,20 +229,36 @@ export class SimHost {
         blob: u.blob,
         piece: u.piece,
         held: u.held,
-        served: this.#served.get(`${u.blob} ${u.piece}`) ?? 0
+        served: this.#servings(u.blob)[u.piece] ?? 0
       }))
       const [upload] = this.#waiting.splice(nextUpload(requests), 1)
       if (upload === undefined) return
-      const key = `${upload.blob} ${upload.piece}`
-      this.#served.set(key, (this.#served.get(key) ?? 0) + 1)
+      const served = this.#servings(upload.blob)
+      served[upload.piece] = Math.min(255, (served[upload.piece] ?? 0) + 1)
       this.#active++
       const bytes = pieceLength(this.#world.layout(upload.blob), upload.piece)
       queue.at(this.up.pass(queue.now, bytes), () => this.#sent(upload, bytes))
     }
   }
 
-  /** The bytes have left; they are through when the receiver's link has taken them, behind what others send it. */
+  #servings(blob: Digest): Uint8Array {
+    const known = this.#served.get(blob)
+    if (known !== undefined) return known
+    const counts = new Uint8Array(this.#world.layout(blob).pieces)
+    this.#served.set(blob, counts)
+    return counts
+  }
+
+  /** The bytes have left, for another zone by the link between the two. */
   #sent(upload: Upload, bytes: number): void {
+    const { queue } = this.#world
+    const between = this.#world.between(this, upload.peer, bytes)
+    if (between === undefined) this.#arrive(upload, bytes)
+    else queue.at(between.passThrough(queue.now, bytes), () => this.#arrive(upload, bytes))
+  }
+
+  /** The bytes are through when the receiver's link has taken them, behind what others send it. */
+  #arrive(upload: Upload, bytes: number): void {
     const { queue, rtt } = this.#world
     const arrived = upload.peer.down.passThrough(queue.now, bytes)
     const held = arrived > queue.now + bytes / this.up.rate

@@ -14,7 +14,7 @@ const rows = Object.entries(SCENARIOS).filter(([name]) =>
   words.length === 0 ? name in ROUTINE : words[0] === 'all' || words.some((word) => name.includes(word))
 )
 const kept: Record<string, unknown> = {}
-console.log('scenario'.padEnd(52), 'last/bound p50/bound copies  dup     haves requests tracker   CPU s')
+console.log('scenario'.padEnd(52), 'last/bound p50/bound copies  dup     haves requests tracker crossed   CPU s')
 for (const [name, scenario] of rows) {
   const started = performance.now()
   const o = new World(scenario).run()
@@ -26,9 +26,10 @@ for (const [name, scenario] of rows) {
     o.duplicates.toFixed(4),
     o.haves.toFixed(0),
     o.requests.toFixed(0),
-    o.tracker.toFixed(1)
+    o.tracker.toFixed(1),
+    o.crossed.toFixed(3)
   ]
-  const widths = [10, 9, 7, 7, 9, 8, 7]
+  const widths = [10, 9, 7, 7, 9, 8, 7, 7]
   console.log(
     name.padEnd(52),
     cells.map((cell, i) => cell.padStart(widths[i] ?? 8)).join(' '),

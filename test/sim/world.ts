@@ -8,6 +8,7 @@ import type { PlannerMessage } from '@layerswarm/tracker/planner/messages.ts'
 import { createPlanner, step as plan } from '@layerswarm/tracker/planner/step.ts'
 import { EventQueue } from './event-queue.ts'
 import { SimHost } from './host.ts'
+import { Link } from './link.ts'
 import { SimRegistry } from './registry.ts'
 
 export interface Scenario {
@@ -31,6 +32,8 @@ export interface Scenario {
   /** The last host arrives when the others have this share. */
   readonly newcomerAt?: number
   readonly zones?: number
+  /** What passes from one zone to another, each way, over a host's link. */
+  readonly zoneLink?: number
   readonly seed?: number
 }
 
@@ -43,6 +46,8 @@ export interface Outcome {
   readonly requests: number
   readonly tracker: number
   readonly seconds: number
+  /** Bytes that crossed from one zone to another over those of the content. */
+  readonly crossed: number
 }
 
 const DEFAULT_RATE = 125_000_000
@@ -65,6 +70,8 @@ export class World {
   readonly #scenario: Scenario
   #unfinished = 0
   #trackerFreeAt = 0
+  readonly #zoneLinks = new Map<string, Link>()
+  #crossed = 0
 
   constructor(scenario: Scenario) {
     this.#scenario = scenario
@@ -85,7 +92,7 @@ export class World {
     while (slow.size < slowHosts) slow.add(Math.floor(this.random() * scenario.hosts))
     this.#fleet = createPlanner({ random: this.random }, Number.NEGATIVE_INFINITY)
     for (let i = 0; i < scenario.hosts; i++) {
-      const host = new SimHost(this, `h${i}`, slow.has(i) ? rate / 10 : rate, wants)
+      const host = new SimHost(this, { id: `h${i}`, zone: `z${i % (scenario.zones ?? 1)}`, rate: slow.has(i) ? rate / 10 : rate }, wants)
       this.hosts.push(host)
       this.#byId.set(host.id, host)
     }
@@ -101,6 +108,16 @@ export class World {
     const layout = this.#layouts.get(blob)
     if (layout === undefined) throw new Error(`no blob ${blob}`)
     return layout
+  }
+
+  /** @returns what `bytes` from one host to another pass between zones; undefined inside one */
+  between(from: SimHost, to: SimHost, bytes: number): Link | undefined {
+    if (from.zone === to.zone) return undefined
+    this.#crossed += bytes
+    const name = `${from.zone} ${to.zone}`
+    const link = this.#zoneLinks.get(name) ?? new Link((this.#scenario.rate ?? DEFAULT_RATE) * (this.#scenario.zoneLink ?? 1))
+    this.#zoneLinks.set(name, link)
+    return link
   }
 
   connect(from: SimHost, id: string): void {
@@ -135,13 +152,16 @@ export class World {
     host.counts.tracker++
     if (message.t === 'plan') {
       for (const blob of message.blobs) {
-        host.dispatch({ type: 'planned', blob: blob.digest })
+        host.dispatch({ type: 'planned', blob: blob.digest, gateway: blob.gateway })
         host.dispatch({ type: 'leases', blob: blob.digest, grant: blob.leases as Lease[], revoke: [] })
       }
       host.dispatch({ type: 'peers', peers: message.peers })
     } else if (message.t === 'leases') {
       host.dispatch({ type: 'leases', blob: message.blob, grant: message.grant as Lease[], revoke: message.revoke })
-    } else if (message.t === 'peers') host.dispatch({ type: 'peers', peers: message.peers })
+    } else if (message.t === 'peers') {
+      host.dispatch({ type: 'peers', peers: message.peers })
+      if (message.gateway !== undefined) host.dispatch({ type: 'place', blob: message.blob, gateway: message.gateway })
+    }
   }
 
   finished(_host: SimHost): void {
@@ -156,7 +176,7 @@ export class World {
     this.#unfinished = count
     this.hosts.forEach((host, i) => {
       this.#plan({ type: 'joined', host: host.id })
-      const zone = zones > 1 ? { zone: `z${i % zones}` } : {}
+      const zone = zones > 1 ? { zone: host.zone } : {}
       this.#plan({ type: 'message', host: host.id, message: { t: 'hello', name: host.id, version: '0', port: 1, addrs: [], ...zone } })
       this.#plan({ type: 'message', host: host.id, message: { t: 'hold', full: true, add: [], drop: [] } })
       if (newcomerAt !== undefined && i === count - 1) this.#whenReady(host, newcomerAt)
@@ -192,7 +212,8 @@ export class World {
       haves: mean((host) => host.counts.haves),
       requests: mean((host) => host.counts.requests),
       tracker: mean((host) => host.counts.tracker),
-      seconds: this.queue.now / 1000
+      seconds: this.queue.now / 1000,
+      crossed: this.#crossed / size
     }
   }
 

@@ -3,6 +3,7 @@ import { piecesOfRun, runCount } from '@layerswarm/core/piece-layout.ts'
 import type { SwarmCommand } from './messages.ts'
 import { OWNER_STEP_MS, ownerRank } from './owner-order.ts'
 import { type BlobState, type SwarmState, setAssigned } from './state.ts'
+import { importAnyway, isAskable } from './zones.ts'
 
 /** Silence of a lost tracker before its work is taken over, ms: a restart often takes less. */
 const TRACKER_GRACE_MS = 1000
@@ -32,14 +33,14 @@ function adriftFrom(state: SwarmState, blob: BlobState): number | undefined {
 }
 
 /** Nobody is about to bring `piece`: not here, not on its way, and not to be had from a neighbour. */
-function uncovered(blob: BlobState, piece: number): boolean {
+function uncovered(state: SwarmState, blob: BlobState, piece: number): boolean {
   if (blob.have.has(piece) || blob.assigned.has(piece) || blob.requests.has(piece)) return false
-  return !blob.vouched.has(piece) || (blob.copies[piece] ?? 0) === 0
+  return !blob.vouched.has(piece) || !isAskable(state, blob, piece)
 }
 
-function uncoveredPieces(blob: BlobState, run: number): number[] {
+function uncoveredPieces(state: SwarmState, blob: BlobState, run: number): number[] {
   const { first, count } = piecesOfRun(blob.layout, run)
-  return Array.from({ length: count }, (_, i) => first + i).filter((piece) => uncovered(blob, piece))
+  return Array.from({ length: count }, (_, i) => first + i).filter((piece) => uncovered(state, blob, piece))
 }
 
 function assign(state: SwarmState, blob: BlobState, pieces: readonly number[]): void {
@@ -62,34 +63,35 @@ export function takeOrphanedRuns(state: SwarmState, blob: BlobState, now: number
   const arrivedAt = small ? blob.arrivedAt : Math.max(blob.arrivedAt, state.arrivedAt)
   if (now - arrivedAt >= (small ? SMALL_LAST_RESORT_MS : LAST_RESORT_MS)) {
     for (let piece = 0; piece < blob.layout.pieces; piece++) {
-      if (uncovered(blob, piece) || unanswered(state, blob, piece)) setAssigned(state, blob, piece, true)
+      if (uncovered(state, blob, piece) || unanswered(state, blob, piece)) setAssigned(state, blob, piece, true)
     }
     return
   }
   const from = adriftFrom(state, blob)
   if (from === undefined || now < from) return
   for (let run = 0; run < runCount(blob.layout); run++) {
-    const pieces = uncoveredPieces(blob, run)
+    const pieces = uncoveredPieces(state, blob, run)
     if (pieces.length === 0) continue
     const rank = blob.holders.size === 0 ? 0 : ownerRank(blob.digest, run, state.self, blob.holders.keys())
     if (now - from >= rank * OWNER_STEP_MS) assign(state, blob, pieces)
   }
 }
 
-/** Tells the tracker of pieces that no neighbour has, or would give, while this host has nothing to do. */
+/** Looks farther for pieces that no neighbour has, or would give, while this host has nothing to do: in other zones, and by the tracker. */
 export function reportOrphans(state: SwarmState, blob: BlobState, now: number): SwarmCommand[] {
   const idle = blob.requests.size === 0 && blob.assigned.count === 0
   if (!idle) blob.idleSince = undefined
   else blob.idleSince ??= now
   if (blob.idleSince === undefined || now - blob.idleSince < ORPHAN_IDLE_MS) return []
-  if (!state.trackerUp || now - blob.askedOrphansAt < ORPHANS_EACH_MS) return []
+  if (now - blob.askedOrphansAt < ORPHANS_EACH_MS) return []
   const pieces: number[] = []
   for (let piece = 0; piece < blob.layout.pieces && pieces.length < MAX_ORPHANS; piece++) {
-    if (uncovered(blob, piece) || unanswered(state, blob, piece)) pieces.push(piece)
+    if (uncovered(state, blob, piece) || unanswered(state, blob, piece)) pieces.push(piece)
   }
   if (pieces.length === 0) return []
   blob.askedOrphansAt = now
-  return [{ type: 'tell', note: { t: 'orphans', blob: blob.digest, pieces } }]
+  importAnyway(state, blob, pieces)
+  return state.trackerUp ? [{ type: 'tell', note: { t: 'orphans', blob: blob.digest, pieces } }] : []
 }
 
 /** Whether no source is left that could bring the rest. */

@@ -6,6 +6,7 @@ import {
   addCopy,
   type BlobState,
   leaseOf,
+  mayAsk,
   refresh,
   removeCopy,
   removeHolder,
@@ -25,7 +26,11 @@ export function available(state: SwarmState, blob: BlobState, event: BlobEvent &
     noteSpread(blob, piece)
     // Somebody else has fetched what this host was to fetch: it comes from there, unless that host was given up for us.
     const spared = blob.assigned.has(piece) && blob.vouched.has(piece) && leaseOf(blob, piece)?.instead !== event.peer
-    if (spared && !blob.fetches.some((fetch) => piece >= fetch.next && piece < fetch.run.first + fetch.run.count)) {
+    if (
+      spared &&
+      mayAsk(blob, neighbour, piece) &&
+      !blob.fetches.some((fetch) => piece >= fetch.next && piece < fetch.run.first + fetch.run.count)
+    ) {
       setAssigned(state, blob, piece, false)
     }
   }

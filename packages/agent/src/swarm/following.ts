@@ -55,7 +55,8 @@ export class Following implements AsyncDisposable {
         break
       }
       case 'peers':
-        dispatch(event)
+        dispatch({ type: 'peers', peers: event.peers })
+        if (event.gateway !== undefined) dispatch({ type: 'place', blob: event.blob, gateway: event.gateway })
         break
       case 'map':
         running(event.blob)?.setMap(event.map.hashes, event.map.proven)

@@ -14,6 +14,8 @@ const FIRST_BYTES_AHEAD = 2
 /** Longest request in runs: what may be lost with one connection. */
 const MAX_SPAN_RUNS = 32
 const REPORT_MS = 100
+/** How often one that imports for its zone says that it lives, ms: a few times before the tracker gives its place away. */
+const SIGN_OF_LIFE_MS = 500
 /** Wait before the registry is asked again after a failure, doubled each time up to the second figure, ms. */
 const RETRY_FIRST_MS = 500
 const RETRY_MOST_MS = 10_000
@@ -142,8 +144,9 @@ function leaseFinished(blob: BlobState): boolean {
 export function report(blob: BlobState, now: number): SwarmCommand[] {
   const { at, got, spread, bytes } = blob.report
   const holding = blob.assigned.count > 0 || blob.unspread.size > 0
-  if (!holding && got.size === 0 && spread.size === 0 && bytes === 0) return []
-  if (now - at < REPORT_MS && !leaseFinished(blob)) return []
+  if (!holding && got.size === 0 && spread.size === 0 && bytes === 0) {
+    if (!blob.gateway || blob.have.complete || now - at < SIGN_OF_LIFE_MS) return []
+  } else if (now - at < REPORT_MS && !leaseFinished(blob)) return []
   blob.report = { at: now, got: new Set(), spread: new Set(), bytes: 0 }
   return [{ type: 'tell', note: { t: 'report', blob: blob.digest, got: [...got], spread: [...spread], bytes, whole: blob.noRange } }]
 }

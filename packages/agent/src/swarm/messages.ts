@@ -3,14 +3,15 @@ import type { Lease } from '@layerswarm/core/claims.ts'
 import type { Digest } from '@layerswarm/core/digest.ts'
 import type { PieceLayout, PieceRun } from '@layerswarm/core/piece-layout.ts'
 import type { PieceSet } from '@layerswarm/core/piece-set.ts'
-import type { PeerAddress } from '@layerswarm/core/wire/directory-protocol.ts'
+import type { Gateway, PeerAddress } from '@layerswarm/core/wire/directory-protocol.ts'
 import type { DirectoryNote } from '../ports.ts'
 
 export type SwarmEvent =
   | { readonly type: 'open'; readonly blob: Digest; readonly layout: PieceLayout; readonly have: PieceSet }
   | { readonly type: 'close'; readonly blob: Digest }
   | { readonly type: 'tracker'; readonly up: boolean }
-  | { readonly type: 'planned'; readonly blob: Digest }
+  | { readonly type: 'planned'; readonly blob: Digest; readonly gateway?: Gateway | undefined }
+  | { readonly type: 'place'; readonly blob: Digest; readonly gateway: Gateway }
   | { readonly type: 'planFailed'; readonly blob: Digest }
   | { readonly type: 'peers'; readonly peers: readonly PeerAddress[] }
   | { readonly type: 'leases'; readonly blob: Digest; readonly grant: readonly Lease[]; readonly revoke: readonly number[] }

@@ -11,6 +11,7 @@ export function neighbourUp(state: SwarmState, peer: string, now: number): Swarm
   if (!state.neighbours.has(peer)) {
     state.neighbours.set(peer, {
       id: peer,
+      foreign: state.foreign.has(peer),
       load: 0,
       useful: 0,
       requests: new Set(),

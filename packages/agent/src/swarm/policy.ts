@@ -1,9 +1,11 @@
 /** Pure choices: which neighbour, which piece, what to hedge, whom to serve. Nothing here changes anything. */
 import type { UploadRequest } from '../ports.ts'
-import type { BlobState, Neighbour, Request, SwarmState } from './state.ts'
+import { type BlobState, mayAsk, type Neighbour, type Request, type SwarmState } from './state.ts'
 
 /** Requests in flight over all neighbours. Eight cost 7 % in simulation; more gain nothing. */
 export const IN_FLIGHT = 14
+/** Of those, for imports from other zones, which come first: a whole zone waits for them. */
+const IMPORTS_IN_FLIGHT = 4
 /** Share of that while this host fetches from the registry, so that peers do not starve the stream others wait for. */
 const HOLDER_SHARE = 0.75
 /** Shortest silence of a neighbour with requests open that counts as a stall, ms. */
@@ -48,14 +50,26 @@ function cheapest(state: SwarmState, eligible: (neighbour: Neighbour) => boolean
 /** The neighbour to ask next: it has something wanted and a free place, and the least to do. */
 export function chooseNeighbour(state: SwarmState): Neighbour | undefined {
   const limit = perNeighbourLimit(state)
-  return cheapest(state, (neighbour) => neighbour.useful > 0 && neighbour.requests.size < limit)
+  const free = (neighbour: Neighbour) => neighbour.useful > 0 && neighbour.requests.size < limit
+  if (state.foreign.size === 0) return cheapest(state, free)
+  const imports = importsOpen(state) < IMPORTS_IN_FLIGHT ? cheapest(state, (neighbour) => neighbour.foreign && free(neighbour)) : undefined
+  return imports ?? cheapest(state, (neighbour) => !neighbour.foreign && free(neighbour))
+}
+
+function importsOpen(state: SwarmState): number {
+  let open = 0
+  for (const neighbour of state.neighbours.values()) if (neighbour.foreign) open += neighbour.requests.size
+  return open
 }
 
 /** The neighbour to ask for just this piece, whatever it has open. */
 export function chooseHolder(state: SwarmState, blob: BlobState, piece: number, except: readonly Request[] = []): Neighbour | undefined {
   return cheapest(
     state,
-    (neighbour) => blob.holders.get(neighbour.id)?.has(piece) === true && !except.some((request) => request.peer === neighbour.id)
+    (neighbour) =>
+      blob.holders.get(neighbour.id)?.has(piece) === true &&
+      mayAsk(blob, neighbour, piece) &&
+      !except.some((request) => request.peer === neighbour.id)
   )
 }
 
@@ -65,10 +79,11 @@ export function choosePiece(state: SwarmState, neighbour: Neighbour): { blob: Bl
   for (const blob of state.blobs.values()) {
     const has = blob.holders.get(neighbour.id)
     if (has === undefined || blob.wanted.count === 0) continue
-    const rare = blob.rare.randomCommon([blob.wanted, has], state.random)
+    const may = neighbour.foreign ? [has, blob.importable] : [has]
+    const rare = blob.rare.randomCommon([blob.wanted, ...may], state.random)
     if (rare >= 0) return { blob, piece: rare }
     if (lowest !== undefined) continue
-    const piece = blob.wanted.firstCommon([has])
+    const piece = blob.wanted.firstCommon(may)
     if (piece >= 0) lowest = { blob, piece }
   }
   return lowest

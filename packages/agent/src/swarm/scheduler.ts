@@ -3,6 +3,8 @@
  * for all blobs that this host is fetching; the driver acts and feeds back what came of it. Pure but for the state it
  * is handed: no I/O, clock, timers or true randomness, so that the simulator and the tests run it unchanged.
  */
+import { PieceSet } from '@layerswarm/core/piece-set.ts'
+import type { PeerAddress } from '@layerswarm/core/wire/directory-protocol.ts'
 import { isHopeless, reportOrphans, takeOrphanedRuns } from './adrift.ts'
 import { available, finish, landed, requestFailed } from './arrivals.ts'
 import { grantLeases, registryFailed, report, revokeLeases, startFetches, stopIdleFetches } from './leases.ts'
@@ -20,8 +22,9 @@ import {
   type SwarmState,
   setAssigned
 } from './state.ts'
+import { importAnyway, neighboursInZone, noteZones, takePlace } from './zones.ts'
 
-/** Neighbours beyond which no more are dialled. */
+/** Neighbours of the own zone beyond which no more are dialled. */
 const MAX_NEIGHBOURS = 20
 /** With fewer live neighbours than this the tracker is asked for more. */
 const ENOUGH_NEIGHBOURS = 12
@@ -45,10 +48,7 @@ function apply(state: SwarmState, event: SwarmEvent, now: number): SwarmCommand[
       state.trackerUp = event.up
       return []
     case 'peers':
-      return event.peers
-        .filter((peer) => peer.id !== state.self && !state.neighbours.has(peer.id) && !state.banned.has(peer.id))
-        .slice(0, Math.max(0, MAX_NEIGHBOURS - state.neighbours.size))
-        .map((peer) => ({ type: 'connect', peer }))
+      return meet(state, event.peers)
     case 'up':
       return neighbourUp(state, event.peer, now)
     case 'down':
@@ -56,6 +56,7 @@ function apply(state: SwarmState, event: SwarmEvent, now: number): SwarmCommand[
     case 'open': {
       const blob = createBlob(state, event.blob, event.layout, event.have, now)
       state.blobs.set(event.blob, blob)
+      if (!state.trackerUp) importAnyway(state, blob, PieceSet.full(blob.layout.pieces))
       for (const piece of blob.vouched) refresh(state, blob, piece)
       if (blob.have.complete) return finish(blob, now)
       return [...state.neighbours.keys()].map((peer) => ({ type: 'observe', peer, blob: event.blob }))
@@ -69,6 +70,18 @@ function apply(state: SwarmState, event: SwarmEvent, now: number): SwarmCommand[
   }
 }
 
+/** Connects to hosts that were named. Those of other zones are few by the tracker's choice. */
+function meet(state: SwarmState, peers: readonly PeerAddress[]): SwarmCommand[] {
+  noteZones(state, peers)
+  let room = MAX_NEIGHBOURS - neighboursInZone(state)
+  return peers
+    .filter(({ id, zone }) => {
+      if (id === state.self || state.neighbours.has(id) || state.banned.has(id)) return false
+      return zone !== undefined || room-- > 0
+    })
+    .map((peer) => ({ type: 'connect', peer }))
+}
+
 function applyToBlob(state: SwarmState, blob: BlobState, event: BlobEvent, now: number): SwarmCommand[] {
   switch (event.type) {
     case 'close':
@@ -76,9 +89,14 @@ function applyToBlob(state: SwarmState, blob: BlobState, event: BlobEvent, now: 
     case 'planned':
       blob.planned = true
       blob.adriftSince = undefined
+      takePlace(state, blob, event.gateway)
+      return []
+    case 'place':
+      takePlace(state, blob, event.gateway)
       return []
     case 'planFailed':
       blob.adriftSince ??= now
+      importAnyway(state, blob, PieceSet.full(blob.layout.pieces))
       return []
     case 'leases': {
       const commands = revokeLeases(state, blob, event.revoke)
@@ -180,9 +198,10 @@ function tickBlob(state: SwarmState, blob: BlobState, now: number): SwarmCommand
     commands.push({ type: 'request', peer: holder.id, blob: blob.digest, piece: request.piece, held: blob.have.count })
   }
   const wait = Math.min(ASK_PEERS_MOST_MS, Math.max(ASK_PEERS_MS, (now - blob.openedAt) / 2))
-  if (state.trackerUp && blob.planned && state.neighbours.size < ENOUGH_NEIGHBOURS && now - blob.askedPeersAt >= wait) {
+  const live = neighboursInZone(state)
+  if (state.trackerUp && blob.planned && live < ENOUGH_NEIGHBOURS && now - blob.askedPeersAt >= wait) {
     blob.askedPeersAt = now
-    commands.push({ type: 'tell', note: { t: 'peers', blob: blob.digest, live: state.neighbours.size } })
+    commands.push({ type: 'tell', note: { t: 'peers', blob: blob.digest, live } })
   }
   takeOrphanedRuns(state, blob, now)
   commands.push(...reportOrphans(state, blob, now))

@@ -21,9 +21,11 @@ export interface Request {
 
 export interface Neighbour {
   readonly id: string
+  /** Of another zone: asked only for what this host imports. */
+  foreign: boolean
   /** Uploads it has active and queued, as it last said. */
   load: number
-  /** Pieces this host wants that it has, over all blobs. */
+  /** Pieces this host wants and may ask of it that it has, over all blobs. */
   useful: number
   readonly requests: Set<Request>
   /** Since when it has kept silent with requests open: nothing is asked of it until it sends something or its probation ends. */
@@ -60,10 +62,17 @@ export interface BlobState {
   readonly requests: Map<number, Request[]>
   /** What each neighbour has. */
   readonly holders: Map<string, PieceSet>
-  /** Number of neighbours that have each piece. */
+  /** Number of neighbours of the own zone that have each piece. */
   readonly copies: Uint16Array
-  /** Pieces that one or two neighbours have. */
+  /** Pieces that one or two of those have. */
   readonly rare: PieceSet
+  /** Pieces that this host imports while no neighbour of its zone has them, and those it imports in any case. */
+  readonly imports: PieceSet
+  readonly orphans: PieceSet
+  /** Pieces that may be asked of hosts of other zones now. Derived from those and from `copies`. */
+  readonly importable: PieceSet
+  /** This host has a place among those that import for its zone. */
+  gateway: boolean
   /** Leases in hand by run. */
   readonly leases: Map<number, Lease>
   readonly fetches: RegistryFetch[]
@@ -101,6 +110,8 @@ export interface SwarmState {
   readonly blobs: Map<Digest, BlobState>
   readonly neighbours: Map<string, Neighbour>
   readonly banned: Set<string>
+  /** Hosts named as being of other zones, the latest last. */
+  readonly foreign: Set<string>
   requests: number
   /** When a piece of any blob landed last. */
   arrivedAt: number
@@ -120,6 +131,7 @@ export function createState(self: string, random: () => number, trackerUp: boole
     blobs: new Map(),
     neighbours: new Map(),
     banned: new Set(),
+    foreign: new Set(),
     requests: 0,
     arrivedAt: Number.NEGATIVE_INFINITY,
     trackerUp,
@@ -146,6 +158,10 @@ export function createBlob(state: SwarmState, digest: Digest, layout: PieceLayou
     holders: new Map(),
     copies: new Uint16Array(layout.pieces),
     rare: new PieceSet(layout.pieces),
+    imports: new PieceSet(layout.pieces),
+    orphans: new PieceSet(layout.pieces),
+    importable: new PieceSet(layout.pieces),
+    gateway: false,
     leases: new Map(),
     fetches: [],
     map: single ? 'proven' : 'none',
@@ -171,6 +187,22 @@ export function createBlob(state: SwarmState, digest: Digest, layout: PieceLayou
   }
 }
 
+/** Whether `piece` may be asked of `neighbour`: always inside the zone, and of other zones what this host imports. */
+export function mayAsk(blob: BlobState, neighbour: Neighbour, piece: number): boolean {
+  return !neighbour.foreign || blob.importable.has(piece)
+}
+
+/** Recomputes whether `piece` may be imported, and what that makes of the neighbours of other zones that have it. */
+export function refreshImport(state: SwarmState, blob: BlobState, piece: number): void {
+  const may = blob.orphans.has(piece) || (blob.imports.has(piece) && blob.copies[piece] === 0)
+  const changed = may ? blob.importable.add(piece) : blob.importable.remove(piece)
+  if (!changed || !blob.wanted.has(piece) || state.foreign.size === 0) return
+  for (const [peer, pieces] of blob.holders) {
+    const neighbour = pieces.has(piece) ? state.neighbours.get(peer) : undefined
+    if (neighbour?.foreign === true) neighbour.useful += may ? 1 : -1
+  }
+}
+
 /** Recomputes whether `piece` is wanted from peers, and what that makes of the neighbours that have it. */
 export function refresh(state: SwarmState, blob: BlobState, piece: number): void {
   const want = !blob.have.has(piece) && blob.vouched.has(piece) && !blob.requests.has(piece) && !blob.assigned.has(piece)
@@ -179,7 +211,7 @@ export function refresh(state: SwarmState, blob: BlobState, piece: number): void
   else blob.wanted.remove(piece)
   for (const [peer, pieces] of blob.holders) {
     const neighbour = pieces.has(piece) ? state.neighbours.get(peer) : undefined
-    if (neighbour !== undefined) neighbour.useful += want ? 1 : -1
+    if (neighbour !== undefined && mayAsk(blob, neighbour, piece)) neighbour.useful += want ? 1 : -1
   }
 }
 
@@ -191,17 +223,26 @@ export function addCopy(state: SwarmState, blob: BlobState, peer: string, piece:
     blob.holders.set(peer, pieces)
   }
   if (!pieces.add(piece)) return false
-  countCopy(blob, piece, 1)
   const neighbour = state.neighbours.get(peer)
-  if (neighbour !== undefined && blob.wanted.has(piece)) neighbour.useful++
+  if (neighbour?.foreign !== true) countCopy(state, blob, piece, 1)
+  if (neighbour !== undefined && blob.wanted.has(piece) && mayAsk(blob, neighbour, piece)) neighbour.useful++
   return true
 }
 
 export function removeCopy(state: SwarmState, blob: BlobState, peer: string, piece: number): void {
   if (blob.holders.get(peer)?.remove(piece) !== true) return
-  countCopy(blob, piece, -1)
   const neighbour = state.neighbours.get(peer)
-  if (neighbour !== undefined && blob.wanted.has(piece)) neighbour.useful--
+  if (neighbour?.foreign !== true) countCopy(state, blob, piece, -1)
+  if (neighbour !== undefined && blob.wanted.has(piece) && mayAsk(blob, neighbour, piece)) neighbour.useful--
+}
+
+/** Counts all of a neighbour anew as of the other kind: of another zone, or of this one. */
+export function setForeign(state: SwarmState, neighbour: Neighbour, foreign: boolean): void {
+  if (neighbour.foreign === foreign) return
+  const held = [...state.blobs.values()].map((blob) => ({ blob, pieces: blob.holders.get(neighbour.id)?.clone() ?? [] }))
+  for (const { blob, pieces } of held) for (const piece of pieces) removeCopy(state, blob, neighbour.id, piece)
+  neighbour.foreign = foreign
+  for (const { blob, pieces } of held) for (const piece of pieces) addCopy(state, blob, neighbour.id, piece)
 }
 
 /** Forgets everything that `peer` has of `blob`. */
@@ -212,9 +253,10 @@ export function removeHolder(state: SwarmState, blob: BlobState, peer: string): 
 
 const RARE_COPIES = 2
 
-function countCopy(blob: BlobState, piece: number, by: 1 | -1): void {
+function countCopy(state: SwarmState, blob: BlobState, piece: number, by: 1 | -1): void {
   const copies = (blob.copies[piece] ?? 0) + by
   blob.copies[piece] = copies
+  if (copies <= 1) refreshImport(state, blob, piece)
   if (copies > 0 && copies <= RARE_COPIES) blob.rare.add(piece)
   else blob.rare.remove(piece)
 }

@@ -140,7 +140,7 @@ export class Swarm implements AsyncDisposable {
   planned(plan: Plan): void {
     for (const blob of plan.blobs) {
       if (blob.map !== undefined) this.running(blob.digest)?.setMap(blob.map.hashes, blob.map.proven)
-      this.dispatch({ type: 'planned', blob: blob.digest })
+      this.dispatch({ type: 'planned', blob: blob.digest, gateway: blob.gateway })
       this.dispatch({ type: 'leases', blob: blob.digest, grant: blob.leases, revoke: [] })
     }
     this.dispatch({ type: 'peers', peers: plan.peers })

@@ -22,9 +22,12 @@ function checkState(host: TestHost): void {
       const wanted = !blob.have.has(piece) && blob.vouched.has(piece) && !blob.requests.has(piece) && !blob.assigned.has(piece)
       assert.equal(blob.wanted.has(piece), wanted, `piece ${piece} is ${wanted ? '' : 'not '}wanted`)
       const holders = [...blob.holders].filter(([, pieces]) => pieces.has(piece)).map(([peer]) => peer)
-      assert.equal(blob.copies[piece], holders.length)
-      assert.equal(blob.rare.has(piece), holders.length === 1 || holders.length === 2)
-      if (wanted) for (const peer of holders) useful.set(peer, (useful.get(peer) ?? 0) + 1)
+      const near = holders.filter((peer) => !host.neighbour(peer).foreign)
+      const importable = blob.orphans.has(piece) || (blob.imports.has(piece) && near.length === 0)
+      assert.equal(blob.copies[piece], near.length)
+      assert.equal(blob.rare.has(piece), near.length === 1 || near.length === 2)
+      assert.equal(blob.importable.has(piece), importable)
+      if (wanted) for (const peer of importable ? holders : near) useful.set(peer, (useful.get(peer) ?? 0) + 1)
     }
     for (const peer of blob.holders.keys()) assert.ok(state.neighbours.has(peer), 'who is gone holds nothing')
     for (const { next, run } of blob.fetches) {
@@ -43,6 +46,7 @@ function checkCommands(host: TestHost, commands: readonly SwarmCommand[], before
   for (const { peer, blob, piece } of of(commands, 'request')) {
     const state = host.blob(blob)
     assert.ok(state.holders.get(peer)?.has(piece), `${peer} has piece ${piece}`)
+    assert.ok(!host.neighbour(peer).foreign || state.importable.has(piece), `piece ${piece} may be imported`)
     assert.ok(state.vouched.has(piece) && !state.have.has(piece), `piece ${piece} can be verified and is missing`)
     assert.ok(host.state.neighbours.get(peer)?.suspectSince === undefined, `${peer} is not suspect`)
   }
@@ -101,6 +105,15 @@ const event: fc.Arbitrary<SwarmEvent> = fc.oneof(
   fc.record({ type: fc.constant('fetchEnded' as const), blob, fetch: fc.nat(6) }),
   fc.record({ type: fc.constant('discarded' as const), blob, pieces }),
   fc.record({ type: fc.constant('tracker' as const), up: fc.boolean() }),
+  fc.record({
+    type: fc.constant('peers' as const),
+    peers: fc.array(
+      peer.map((id) => ({ id, name: id, addrs: [], zone: 'far' })),
+      { maxLength: 2 }
+    )
+  }),
+  fc.record({ type: fc.constant('peers' as const), peers: fc.array(peer.map((id) => ({ id, name: id, addrs: [] }))) }),
+  fc.record({ type: fc.constant('place' as const), blob, gateway: fc.record({ number: fc.nat(3), of: fc.integer({ min: 1, max: 3 }) }) }),
   fc.record({ type: fc.constant('planned' as const), blob }),
   fc.record({ type: fc.constant('planFailed' as const), blob }),
   fc.record({ type: fc.constant('close' as const), blob: fc.constant(BLOBS[1]) }),

@@ -3,7 +3,7 @@
  * nearest" makes the mesh a long line, and the first piece then takes twice as long to reach the last host.
  */
 import type { PeerAddress } from '@layerswarm/core/wire/directory-protocol.ts'
-import { isMember, link } from '../state/facts.ts'
+import { degreeOf, isMember, link } from '../state/facts.ts'
 import type { Blob, FleetState, Host, Members } from '../state/model.ts'
 
 /** Sets up to this size are shuffled; larger ones are probed, where a miss is rare. */
@@ -39,7 +39,7 @@ export function draw(random: () => number, members: Members, count: number, fits
  * most of them, so each draw is for one blob, by its share of the bytes; then every blob gets somebody who has or fetches it.
  */
 export function drawPeers(state: FleetState, asker: Host, blobs: readonly Blob[], count: number, cap: number): Host[] {
-  const fits = (host: Host): boolean => host !== asker && host.links.size < cap && !asker.links.has(host)
+  const fits = (host: Host): boolean => host !== asker && degreeOf(host) < cap && !asker.links.has(host)
   const pools: { blob: Blob; members: Members; upTo: number }[] = []
   let weight = 0
   for (const blob of blobs) {

@@ -3,6 +3,8 @@ export const TICK_MS = 100
 
 /** Hosts that a plan names: with 7 dials of each the mean degree is 14, enough for 14 requests in flight. */
 export const PEERS_PER_PLAN = 7
+/** Hosts that one message names at most; the protocol's limit. */
+export const MAX_NAMED_PEERS = 64
 /** A host with fewer live neighbours may ask for more. */
 export const PEERS_ENOUGH = 12
 /** No host is named to others beyond this many connections. */
@@ -71,7 +73,10 @@ export const QUIET_MS = 1_000
 /** While they keep coming it is longer, up to this, ms: an agent's third attempt to reconnect. */
 export const MAX_QUIET_MS = 3_000
 
+/** Hosts of a zone that import a blob for it: several, since each also serves its zone with what it imports. */
 export const GATEWAYS_PER_ZONE = 4
+/** Hosts of other zones that a gateway is connected to; with many zones it knows fewer of each. */
+export const MAX_IMPORT_LINKS = 32
 /** The same piece is looked for once in this time, ms. */
 export const ORPHAN_MS = 1_000
 /** A holder is asked for its map again after this, ms. */

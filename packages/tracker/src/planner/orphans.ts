@@ -1,6 +1,8 @@
 /** Pieces that an idle host finds at no neighbour. */
 import type { Digest } from '@layerswarm/core/digest.ts'
+import { importerOf } from '@layerswarm/core/importer.ts'
 import { runOf } from '@layerswarm/core/piece-layout.ts'
+import { degreeOf } from '../state/facts.ts'
 import type { Campaign, FleetState, Host } from '../state/model.ts'
 import { dropLease, holderOf, isWaiting, putBack } from './campaign.ts'
 import { draw, introduce } from './handout.ts'
@@ -31,18 +33,25 @@ export function takeOrphans(state: FleetState, host: Host, digest: Digest, piece
   }
   const peers = introduce(
     host,
-    [...named].filter((source) => host.links.has(source) || source.links.size < DEGREE_HARD_CAP).slice(0, MAX_NAMED)
+    [...named].filter((source) => host.links.has(source) || degreeOf(source) < DEGREE_HARD_CAP).slice(0, MAX_NAMED)
   )
   if (peers.length > 0) send(out, host, { t: 'peers', blob: digest, peers })
   if (again.length > 0) leaseAgain(state, campaign, host, again, now, out)
 }
 
-/** Who should have the run: its holder, whoever fetched it, or a host that holds the whole. */
+/** Who should have the run: who imports it for the asker's zone, its holder, whoever fetched it, or a host that holds the whole. */
 function sourceOf(state: FleetState, campaign: Campaign, asker: Host, run: number): Host | undefined {
+  const { digest, zones } = campaign.blob
   const fetcher = campaign.leased.get(run)?.holder.host ?? campaign.fetchedBy.get(run)
+  if (fetcher !== undefined && fetcher.zone !== asker.zone) {
+    const gateways = zones.get(asker.zone)?.gateways ?? []
+    const importer = gateways[importerOf(digest, run, gateways.length)]?.host
+    if (importer !== undefined && importer !== asker && !asker.links.has(importer)) return importer
+  }
   if (fetcher !== undefined && fetcher !== asker && state.hosts.get(fetcher.id) === fetcher) return fetcher
-  for (const members of campaign.blob.zones.values()) {
-    const [host] = draw(state.random, members, 1, (one) => one !== asker && one.holds.has(campaign.blob.digest) && !asker.links.has(one))
+  const near = zones.get(asker.zone)
+  for (const members of near === undefined ? zones.values() : [near, ...zones.values()]) {
+    const [host] = draw(state.random, members, 1, (one) => one !== asker && one.holds.has(digest) && !asker.links.has(one))
     if (host !== undefined) return host
   }
   return undefined

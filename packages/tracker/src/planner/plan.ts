@@ -2,14 +2,14 @@
 import type { Digest } from '@layerswarm/core/digest.ts'
 import { layoutOf } from '@layerswarm/core/piece-layout.ts'
 import type { AgentMessage } from '@layerswarm/core/wire/directory-protocol.ts'
-import { addWant, blobOf, isMember } from '../state/facts.ts'
+import { addWant, blobOf, degreeOf, isMember } from '../state/facts.ts'
 import { useMap } from '../state/maps.ts'
 import type { Blob, FleetState, Holder, Host } from '../state/model.ts'
 import { startCampaign, toWire } from './campaign.ts'
 import { importsFor, offerPlace, placeOf } from './gateways.ts'
 import { addressFor, drawPeers, introduce } from './handout.ts'
 import { grantFirst, noteRate, refillPlanned, tryHold } from './leases.ts'
-import { DEGREE_CAP, FIRST_PLAN_RUNS, LATE_SHARE, PEERS_PER_PLAN } from './limits.ts'
+import { DEGREE_CAP, FIRST_PLAN_RUNS, LATE_SHARE, MAX_NAMED_PEERS, PEERS_PER_PLAN } from './limits.ts'
 import { askForMap, sendMap } from './map-hunt.ts'
 import { type Outbox, send, type UnsignedBlob } from './messages.ts'
 
@@ -24,9 +24,9 @@ export function answerPlan(state: FleetState, host: Host, message: PlanMessage, 
   state.totals.plans++
   if (message.rate !== undefined) host.statedRate = message.rate
   const sizes = new Map<Digest, number | undefined>(message.blobs.map(({ digest, size }) => [digest, size]))
-  const wanted = message.want ? join(state, host, sizes, message, out) : []
+  const wanted = message.want ? join(state, host, sizes, message, now, out) : []
   if (message.origin) lease(state, host, wanted, now)
-  const peers = message.want ? neighbours(state, host, wanted) : glance(state, host, sizes.keys())
+  const peers = message.want ? neighbours(state, host, wanted, now) : glance(state, host, sizes.keys())
   const later: Blob[] = []
   let mapBytes = 0
   const blobs = [...sizes.keys()].map((digest): UnsignedBlob => {
@@ -60,7 +60,14 @@ export function answerPlan(state: FleetState, host: Host, message: PlanMessage, 
 }
 
 /** Enters the host for every blob that it lacks and whose size it sees as others do. */
-function join(state: FleetState, host: Host, sizes: ReadonlyMap<Digest, number | undefined>, message: PlanMessage, out: Outbox): Blob[] {
+function join(
+  state: FleetState,
+  host: Host,
+  sizes: ReadonlyMap<Digest, number | undefined>,
+  message: PlanMessage,
+  now: number,
+  out: Outbox
+): Blob[] {
   const joined: Blob[] = []
   for (const [digest, size] of sizes) {
     if (host.holds.has(digest)) continue
@@ -69,7 +76,7 @@ function join(state: FleetState, host: Host, sizes: ReadonlyMap<Digest, number |
     if (size !== undefined && blob.layout?.size !== size) continue
     const isNew = addWant(blob, host)
     const campaign = blob.campaign ?? (blob.layout === undefined ? undefined : startCampaign(state, blob, blob.layout))
-    offerPlace(blob, host, out)
+    offerPlace(blob, host, now, out)
     if (campaign !== undefined && isNew) {
       if (message.rate !== undefined) noteRate(campaign, message.rate)
       if (campaign.fetched.count > campaign.layout.pieces * LATE_SHARE) campaign.late.add(host.id)
@@ -94,13 +101,14 @@ function lease(state: FleetState, host: Host, wanted: readonly Blob[], now: numb
   for (const holder of holders) refillPlanned(state, holder, now)
 }
 
-function neighbours(state: FleetState, host: Host, wanted: readonly Blob[]): ReturnType<typeof introduce> {
+function neighbours(state: FleetState, host: Host, wanted: readonly Blob[], now: number): ReturnType<typeof introduce> {
   if (wanted.length === 0) return []
   const linked = [...host.links].filter((other) => wanted.some((blob) => isMember(blob, other)))
-  const room = Math.min(PEERS_PER_PLAN - linked.length, DEGREE_CAP - host.links.size)
+  const near = linked.filter(({ zone }) => zone === host.zone).length
+  const room = Math.min(PEERS_PER_PLAN - near, DEGREE_CAP - degreeOf(host))
   const drawn = room > 0 ? drawPeers(state, host, wanted, room, DEGREE_CAP) : []
-  const imports = new Set(wanted.flatMap((blob) => importsFor(state, blob, host)))
-  return introduce(host, new Set([...drawn, ...imports, ...linked]))
+  const imports = new Set(wanted.flatMap((blob) => importsFor(state, blob, host, now)))
+  return introduce(host, new Set([...drawn, ...imports, ...linked].slice(0, MAX_NAMED_PEERS)))
 }
 
 /** Hosts to ask for content that is not wanted yet: named without counting them as neighbours. */

@@ -25,7 +25,7 @@ export function takePartial(state: FleetState, host: Host, message: Partial, now
   const have = PieceSet.decode(layout.pieces, message.bits)
   addWant(blob, host)
   const campaign = blob.campaign ?? startCampaign(state, blob, layout)
-  offerPlace(blob, host, out)
+  offerPlace(blob, host, now, out)
   campaign.known.addAll(have)
   const lost: number[] = []
   for (const { run } of message.leases) {

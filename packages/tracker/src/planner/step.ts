@@ -4,10 +4,20 @@
  * the number of hosts.
  */
 import type { AgentMessage } from '@layerswarm/core/wire/directory-protocol.ts'
-import { addHolding, createFleet, createHost, type FleetOptions, removeHolding, removeWant, tidy, unlink } from '../state/facts.ts'
+import {
+  addHolding,
+  createFleet,
+  createHost,
+  degreeOf,
+  type FleetOptions,
+  removeHolding,
+  removeWant,
+  tidy,
+  unlink
+} from '../state/facts.ts'
 import type { Blob, Campaign, FleetState, Host } from '../state/model.ts'
 import { endCampaign } from './campaign.ts'
-import { replaceGateway } from './gateways.ts'
+import { replaceGateway, watchGateways } from './gateways.ts'
 import { drawPeers, introduce } from './handout.ts'
 import { dismiss, handOut, release } from './leases.ts'
 import { DEGREE_CAP, DEGREE_SHARED, HELD_UP_MS, PEERS_ENOUGH, PEERS_PER_PLAN, QUIET_MS, SILENT_MS } from './limits.ts'
@@ -134,7 +144,7 @@ function finish(state: FleetState, host: Host, blob: Blob | undefined, out: Outb
 function abandon(state: FleetState, host: Host, blob: Blob, now: number, out: Outbox): void {
   const { campaign } = blob
   if (campaign !== undefined) retire(state, host, campaign, out)
-  replaceGateway(state, blob, host, out)
+  replaceGateway(state, blob, host, now, out)
   removeWant(state, blob, host)
   closeIfIdle(state, blob)
   if (blob.campaign !== undefined) handOut(state, blob.campaign, now, out)
@@ -158,7 +168,7 @@ function leave(state: FleetState, id: string, now: number, out: Outbox): void {
   state.hosts.delete(id)
   for (const digest of [...host.holds.keys()]) {
     const blob = state.blobs.get(digest)
-    if (blob !== undefined) replaceGateway(state, blob, host, out)
+    if (blob !== undefined) replaceGateway(state, blob, host, now, out)
     removeHolding(state, host, digest)
   }
   for (const blob of [...host.wants]) abandon(state, host, blob, now, out)
@@ -170,12 +180,12 @@ function namePeers(state: FleetState, host: Host, blob: Blob | undefined, live: 
   if (blob === undefined || !host.wants.has(blob)) return
   const need = Math.min(PEERS_PER_PLAN, PEERS_ENOUGH - live)
   if (need <= 0) return
-  const room = Math.min(need, DEGREE_CAP - host.links.size)
+  const room = Math.min(need, DEGREE_CAP - degreeOf(host))
   const peers = new Set(room > 0 ? drawPeers(state, host, [blob], room, DEGREE_SHARED) : [])
-  if (live < host.links.size) {
+  if (live < degreeOf(host)) {
     for (const other of host.links) {
       if (peers.size >= need) break
-      peers.add(other)
+      if (other.zone === host.zone) peers.add(other)
     }
   }
   if (peers.size > 0) send(out, host, { t: 'peers', blob: blob.digest, peers: introduce(host, peers) })
@@ -184,5 +194,8 @@ function namePeers(state: FleetState, host: Host, blob: Blob | undefined, live: 
 function tick(state: FleetState, now: number, out: Outbox): void {
   if (now - state.tickedAt > HELD_UP_MS) state.excusedUntil = now + SILENT_MS
   state.tickedAt = now
-  for (const campaign of state.campaigns) watchHolders(state, campaign, now, out)
+  for (const campaign of state.campaigns) {
+    watchGateways(state, campaign.blob, now, out)
+    watchHolders(state, campaign, now, out)
+  }
 }

@@ -34,6 +34,7 @@ export function createHost(id: string, seenAt: string | undefined, now: number):
     wants: new Set(),
     links: new Set(),
     outstanding: 0,
+    foreignLinks: 0,
     meter: { rate: undefined, since: now, bytes: 0, busySince: now, progressAt: now },
     stopping: false
   }
@@ -144,14 +145,28 @@ export function link(a: Host, b: Host): void {
   a.links.add(b)
   b.links.add(a)
 }
+  if (a.links.has(b)) return
 
 export function unlink(a: Host, b: Host): void {
-  a.links.delete(b)
+  if (!a.links.delete(b)) return
+  countForeign(a, b, 1)
   b.links.delete(a)
 }
 
 /** Forgets a zone that nobody of is left, and a blob that nobody has or fetches. */
 export function tidy(state: FleetState, blob: Blob, zone: string): void {
+  countForeign(a, b, -1)
+}
+
+function countForeign(a: Host, b: Host, by: 1 | -1): void {
+  if (a.zone === b.zone) return
+  a.foreignLinks += by
+  b.foreignLinks += by
+}
+
+/** Links to hosts of the same zone. */
+export function degreeOf(host: Host): number {
+  return host.links.size - host.foreignLinks
   const members = blob.zones.get(zone)
   if (members !== undefined && members.complete.size === 0 && members.fetching.size === 0) blob.zones.delete(zone)
   if (blob.zones.size > 0 || blob.campaign !== undefined) return

@@ -33,6 +33,8 @@ export interface Host {
   /** Hosts it was told of or that were told of it, while one of the two fetches something. */
   readonly links: Set<Host>
   /** Runs leased to it and not fetched yet, over all blobs. */
+  /** How many of those are of other zones: they take no place from hosts of the zone. */
+  foreignLinks: number
   outstanding: number
   readonly meter: Meter
   /** It is shutting down: no more leases. */
@@ -56,7 +58,13 @@ export interface Members {
   readonly complete: IndexedSet<Host>
   readonly fetching: IndexedSet<Host>
   /** Hosts that import for the zone, by number; the first that asked. */
-  readonly gateways: Host[]
+  readonly gateways: GatewayPlace[]
+}
+
+export interface GatewayPlace {
+  readonly host: Host
+  /** When it got the place. */
+  readonly since: number
 }
 
 export interface Blob {

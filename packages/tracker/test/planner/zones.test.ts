@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { blobOfRuns, TestFleet } from './test-fleet.ts'
+import { importerOf } from '@layerswarm/core/importer.ts'
+import { MAX_IMPORT_LINKS, SILENT_MS } from '../../src/planner/limits.ts'
+import { blobOfRuns, piecesOf, TestFleet } from './test-fleet.ts'
 
 const blob = blobOfRuns(64)
 
@@ -45,7 +47,64 @@ test('another host takes the number of a gateway that is gone', () => {
   const heirs = [4, 5, 6, 7, 8, 9].filter((i) => fleet.of(`b${i}`, 'peers').some(({ gateway }) => gateway?.number === 1))
   assert.equal(heirs.length, 1)
   const peers = fleet.of(`b${heirs[0]}`, 'peers')[0]?.peers ?? []
-  assert.deepEqual(peers.map(({ id }) => id).toSorted(), ['a0', 'a1', 'a2', 'a3'])
+  assert.deepEqual(peers.map(({ id }) => id).toSorted(), ['a0', 'a1', 'a2', 'a3', 'b0', 'b2', 'b3'])
+})
+
+test('a new gateway is named to those of the other zone, with its zone, and to those of its own', () => {
+  const fleet = twoZones()
+  const named = (to: string, id: string) =>
+    fleet
+      .of(to, 'peers')
+      .flatMap(({ peers }) => peers)
+      .find((peer) => peer.id === id)
+  assert.equal(named('a1', 'b2')?.zone, 'b')
+  assert.ok(named('b1', 'b2'))
+  assert.equal(named('b1', 'b2')?.zone, undefined)
+  assert.equal(named('a1', 'b4'), undefined, 'others than gateways are not')
+})
+
+test('a gateway that says nothing loses its place, and is told so should it come back', () => {
+  const fleet = twoZones()
+  fleet.clear()
+  const alive = ['a0', 'a1', 'a2', 'a3', 'b0', 'b2', 'b3']
+  fleet.run(SILENT_MS + 200, alive, blob.digest)
+  const heirs = [4, 5, 6, 7, 8, 9].filter((i) => fleet.of(`b${i}`, 'peers').some(({ gateway }) => gateway?.number === 1))
+  assert.equal(heirs.length, 1)
+  assert.deepEqual(fleet.of('b1', 'peers').at(-1)?.gateway, { number: 4, of: 4 })
+  for (const host of alive) assert.ok(fleet.of(host, 'peers').every(({ gateway }) => gateway?.number !== 4))
+  fleet.clear()
+  fleet.run(SILENT_MS, [...alive, `b${heirs[0]}`], blob.digest)
+  assert.ok(
+    fleet.of(`b${heirs[0]}`, 'peers').every(({ gateway }) => gateway?.number === 1),
+    'the heir has time to say something'
+  )
+})
+
+test('gateways hear of each other in a hundred zones too, of as many as the protocol carries', () => {
+  const fleet = new TestFleet()
+  for (let zone = 0; zone < 100; zone++) for (let i = 0; i < 12; i++) fleet.ask(`z${zone}h${i}`, blob, { zone: `z${zone}` })
+  for (let zone = 0; zone < 100; zone++) {
+    const peers = fleet.of(`z${zone}h0`, 'plan')[0]?.peers ?? []
+    assert.ok(peers.length <= 64)
+    assert.ok(peers.filter((peer) => peer.zone !== undefined).length <= MAX_IMPORT_LINKS)
+  }
+  const late = fleet.of('z0h11', 'plan')[0]?.peers ?? []
+  assert.equal(late.length, 7, 'hosts of other zones take no place from those of the own')
+})
+
+test('an idle host that finds an imported run nowhere is named the gateway that imports it', () => {
+  const fleet = new TestFleet()
+  for (let i = 0; i < 4; i++) fleet.ask(`a${i}`, blob, { zone: 'a' })
+  for (let i = 0; i < 40; i++) fleet.ask(`b${i}`, blob, { zone: 'b' })
+  const gateways = ['b0', 'b1', 'b2', 'b3']
+  const links = (id: string) => [...(fleet.state.hosts.get(id)?.links ?? [])]
+  const idle = Array.from({ length: 36 }, (_, i) => `b${i + 4}`).find((id) => !links(id).some((other) => gateways.includes(other.id)))
+  assert.ok(idle)
+  const runs = [...fleet.told('a0'), ...fleet.told('a1')].slice(0, 4)
+  fleet.clear()
+  fleet.say(idle, { t: 'orphans', blob: blob.digest, pieces: piecesOf(...runs) })
+  const named = fleet.of(idle, 'peers').flatMap(({ peers }) => peers.map(({ id }) => id))
+  assert.deepEqual(named.toSorted(), runs.map((run) => `b${importerOf(blob.digest, run, 4)}`).toSorted())
 })
 
 test('a zone that has the blob already is imported from, without a lease', () => {
