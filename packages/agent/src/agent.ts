@@ -27,6 +27,7 @@ import { shareForeign } from './foreign.ts'
 import { ForeignImages } from './images/foreign-images.ts'
 import { Images } from './images/image-service.ts'
 import { LocalImages } from './images/local-images.ts'
+import { Pushed } from './images/pushed.ts'
 import { Mirror } from './mirror/mirror.ts'
 import { Libp2pPeerNetwork } from './peers/network.ts'
 import type { DirectoryNote, ImageService, PeerDirectory, PeerNetwork } from './ports.ts'
@@ -37,6 +38,7 @@ import { StoredCredentials } from './registry/stored-credentials.ts'
 import { Seeder } from './seeds/seeder.ts'
 import { agentStatus } from './status.ts'
 import { FsBlobStore } from './store/fs-blob-store.ts'
+import { Ingested } from './store/ingested.ts'
 import { JoinedStore } from './store/joined-store.ts'
 import { SwarmContentService } from './swarm/content-service.ts'
 import { OriginAccess } from './swarm/origin-access.ts'
@@ -122,11 +124,14 @@ export async function startAgent(config: AgentConfig, { log, clock = systemClock
     clock,
     log
   })
-  parts.use(shareForeign({ content: containerdContent, store: containerd, images: containerdImages, log }))
+  const ingested = config.keep === 'until-ingested' ? new Ingested({ store: local.store, foreign: containerd, clock, log }) : undefined
+  parts.use(shareForeign({ content: containerdContent, store: containerd, images: containerdImages, ingested, log }))
 
   parts.use(new Seeder({ directory, images, clock, log })).start()
 
-  const mirror = parts.use(new Mirror({ images, registry, clock, log, metrics }))
+  const pushed = new Pushed({ store, index, images, log })
+  const push = config.allowPush ? { uploads: registry.uploads, intake: local.store, pushed } : undefined
+  const mirror = parts.use(new Mirror({ images, registry, push, clock, log, metrics }))
   const mirrorAt = await mirror.listen(config.mirrorListen)
   const admin = parts.use(
     new Admin({

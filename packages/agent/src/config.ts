@@ -1,6 +1,6 @@
 import { hostPort, listenAddress, peerListenAddress, peerMultiaddr, registryHost } from '@layerswarm/core/config/addresses.ts'
 import { commonOptions, hostName, httpListen, peerListen, requireKeyBeyondLoopback } from '@layerswarm/core/config/common-options.ts'
-import { nameText, oneOf, path, textField } from '@layerswarm/core/config/fields.ts'
+import { nameText, oneOf, onOff, path, textField } from '@layerswarm/core/config/fields.ts'
 import { type ConfigOf, list, type OptionSet, option, optional } from '@layerswarm/core/config/options.ts'
 import { size } from '@layerswarm/core/config/quantities.ts'
 import { LayerswarmError } from '@layerswarm/core/errors.ts'
@@ -46,6 +46,11 @@ const agentSpecs = {
     "credentials of registries, in the format of docker's config.json, asked before the files of this user; none: send none at all",
     'REGISTRY_AUTH_FILE, then what podman login and docker login wrote'
   ),
+  allowPush: option(
+    onOff,
+    'take pushes too (HOST:PORT/REGISTRY/NAME:TAG), and pass them on to the registry with the credentials of this host',
+    false
+  ),
   certsDir: list(path('DIR'), 'folders HOST[:PORT] with private authorities and client certificates of registries', {
     text: DEFAULT_CERTS_DIRS.join(', '),
     from: () => DEFAULT_CERTS_DIRS
@@ -62,6 +67,11 @@ const agentSpecs = {
     "address in /etc/containerd/config.toml, then the places of containerd's and k3s's packages"
   ),
   containerdRoot: optional(path('DIR'), "containerd's root directory as this process sees it", 'what containerd says'),
+  keep: option(
+    oneOf(['on', 'until-ingested']),
+    "this agent's copy of a blob stays (on), or goes once containerd keeps the same blob for an image (until-ingested)",
+    'on'
+  ),
   ...commonOptions
 }
 

@@ -3,6 +3,7 @@ import { access, constants } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Clock } from '@layerswarm/core/clock.ts'
 import { describeError, LayerswarmError } from '@layerswarm/core/errors.ts'
+import { Nudge } from '@layerswarm/core/nudge.ts'
 import type { Logger } from 'pino'
 import type { Abortable, ForeignContent, ForeignState } from '../ports.ts'
 import { ContainerdClient } from './client.ts'
@@ -65,10 +66,10 @@ export class ContainerdContent implements ForeignContent {
     await access(root, constants.R_OK | constants.X_OK).catch((cause: unknown) => {
       throw new LayerswarmError('CONTAINERD_FAILED', { detail: `${root} cannot be read: ${describeError(cause)}`, cause })
     })
-    const changes = new Changes()
-    const folders = parts.use(new Folders(root, () => changes.mark()))
+    const changes = new Nudge(clock)
+    const folders = parts.use(new Folders(root, () => changes.nudge()))
     void (async () => {
-      for await (const _event of client.events(TOPICS, { signal })) changes.mark()
+      for await (const _event of client.events(TOPICS, { signal })) changes.nudge()
       throw new LayerswarmError('CONTAINERD_FAILED', { detail: 'its events ended' })
     })().catch((error: unknown) => ended.abort(error))
     for (let first = true; ; first = false) {
@@ -80,7 +81,7 @@ export class ContainerdContent implements ForeignContent {
         log.info({ socket: place.socket, root, blobs: state.files.size, images: state.images.length }, "containerd's content is shared")
       }
       yield state
-      await changes.next(clock, signal)
+      await changes.next(ANYHOW_MS, signal)
       await clock.sleep(Math.max(SETTLE_MS, (clock.now() - started) / SETTLE_FACTOR), { signal })
     }
   }
@@ -90,26 +91,6 @@ export class ContainerdContent implements ForeignContent {
     const reason = describeError(error)
     this.#deps.log[reason === this.#reason ? 'debug' : 'info']({ socket, reason }, "containerd's content cannot be followed")
     this.#reason = reason
-  }
-}
-
-/** Whether something changed since it was last asked. */
-class Changes {
-  #marked = false
-  #wake = (): void => {}
-
-  mark(): void {
-    this.#marked = true
-    this.#wake()
-  }
-
-  /** Resolves after the next change, or after some time anyhow. @throws the signal's reason */
-  async next(clock: Clock, signal: AbortSignal): Promise<void> {
-    const woken = new AbortController()
-    this.#wake = () => woken.abort()
-    if (!this.#marked) await clock.sleep(ANYHOW_MS, { signal: AbortSignal.any([signal, woken.signal]) }).catch(() => undefined)
-    signal.throwIfAborted()
-    this.#marked = false
   }
 }
 
