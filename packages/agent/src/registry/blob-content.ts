@@ -79,7 +79,9 @@ async function openPart(requests: Requests, ask: BlobAsk, range: ByteRange | und
       const mediaType = mediaTypeOf(answer) ?? 'application/octet-stream'
       // A whole answer to a ranged request shows that ranges are ignored.
       const seekable = !encoded && (answer.status === 206 || range === undefined)
-      return { ...known, mediaType, seekable, chunks: requests.content(registry, answer) }
+      // What one image asks for shares the limit as one, whatever the number of its layers and of their requests.
+      const waits = { key: `${registry}/${ask.repository}`, signal: ask.signal }
+      return { ...known, mediaType, seekable, chunks: requests.content(registry, answer, waits) }
     } catch (error) {
       discard(answer)
       throw error

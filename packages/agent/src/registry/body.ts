@@ -1,6 +1,7 @@
 import { pipeline, Readable, type Transform } from 'node:stream'
 import { createBrotliDecompress, createGunzip, createInflate, createZstdDecompress } from 'node:zlib'
 import { LayerswarmError } from '@layerswarm/core/errors.ts'
+import type { TakeOptions, Throttle } from '@layerswarm/core/rate-limiter.ts'
 import { type HttpResponse, header } from './transport.ts'
 
 const DECODERS: Readonly<Record<string, () => Transform>> = {
@@ -17,12 +18,22 @@ export function encodingOf({ headers }: Pick<HttpResponse, 'headers'>): string |
   return encoding === undefined || encoding === '' || encoding === 'identity' ? undefined : encoding
 }
 
+/** A limit that a body waits for, chunk by chunk; the registry waits with it, since nobody reads meanwhile. */
+export interface Paced extends TakeOptions {
+  readonly throttle: Throttle
+}
+
 /**
  * The bytes of a body, decoded: digests and sizes are those of the content itself.
  * @param received told the bytes of each chunk as they came over the network
  */
-export function contentOf(registry: string, response: HttpResponse, received: (bytes: number) => void): AsyncIterable<Uint8Array> {
-  const raw = counted(response.body, received)
+export function contentOf(
+  registry: string,
+  response: HttpResponse,
+  received: (bytes: number) => void,
+  paced?: Paced
+): AsyncIterable<Uint8Array> {
+  const raw = paced === undefined ? counted(response.body, received) : counted(evenly(response.body, paced), received)
   const encoding = encodingOf(response)
   if (encoding === undefined) return raw
   const decoder = DECODERS[encoding]?.()
@@ -34,8 +45,18 @@ export function contentOf(registry: string, response: HttpResponse, received: (b
   return decoder
 }
 
-async function* counted(body: Readable, received: (bytes: number) => void): AsyncIterable<Uint8Array> {
-  for await (const chunk of body as AsyncIterable<Uint8Array>) {
+async function* evenly(body: AsyncIterable<Uint8Array>, { throttle, ...options }: Paced): AsyncIterable<Uint8Array> {
+  for await (const chunk of body) {
+    for (let at = 0; at < chunk.byteLength; at += throttle.grain) {
+      const part = chunk.subarray(at, at + throttle.grain)
+      await throttle.take(part.byteLength, options)
+      yield part
+    }
+  }
+}
+
+async function* counted(body: AsyncIterable<Uint8Array>, received: (bytes: number) => void): AsyncIterable<Uint8Array> {
+  for await (const chunk of body) {
     received(chunk.byteLength)
     yield chunk
   }

@@ -3,6 +3,7 @@ import { type Digest, digestOf, isDigest } from '@layerswarm/core/digest.ts'
 import { LayerswarmError } from '@layerswarm/core/errors.ts'
 import { type Descriptor, MAX_MANIFEST_BYTES, MEDIA_TYPES, parseManifest } from '@layerswarm/core/image/manifest.ts'
 import type { Logger } from '@layerswarm/core/log.ts'
+import type { Throttle } from '@layerswarm/core/rate-limiter.ts'
 import type { Abortable, ByteRange, ContentRef, RegistryClient, RegistryContent, RegistryReply, TagRef } from '../ports.ts'
 import { lengthOf, mediaTypeOf, openBlob } from './blob-content.ts'
 import { encodingOf, readAll } from './body.ts'
@@ -18,6 +19,8 @@ export interface RegistryClientDeps {
   readonly log: Pick<Logger, 'debug' | 'warn'>
   readonly credentials?: CredentialSource
   readonly metrics?: RegistryMetrics
+  /** What may be received from registries. */
+  readonly limit?: Throttle | undefined
   readonly clock?: Clock
   /** 0 up to 1. */
   readonly random?: () => number
@@ -52,11 +55,11 @@ export class UndiciRegistryClient implements RegistryClient, AsyncDisposable {
   /** @throws {LayerswarmError} CONFIG_INVALID for a proxy that is no address */
   constructor(deps: RegistryClientDeps, options: RegistryClientOptions) {
     this.#endpoints = new Map([...options.registries].map(([registry, how]) => [registry, endpointOf(registry, how)]))
-    const { log, credentials = anonymous, metrics, clock = systemClock, random = Math.random } = deps
+    const { log, credentials = anonymous, metrics, limit, clock = systemClock, random = Math.random } = deps
     const certificates = new Certificates({ clock, log }, options.certsDirs ?? [])
     this.#transport = new Transport({ proxies: new Proxies(options.env ?? {}), certificates }, options)
     this.#requests = new Requests(
-      { transport: this.#transport, log, credentials, clock, random, ...(metrics === undefined ? {} : { metrics }) },
+      { transport: this.#transport, log, credentials, clock, random, limit, ...(metrics === undefined ? {} : { metrics }) },
       { userAgent: options.userAgent }
     )
     this.uploads = new RegistryUploader({ requests: this.#requests, endpoint: (registry) => this.#endpoint(registry) })

@@ -1,6 +1,7 @@
 import type { Clock } from '@layerswarm/core/clock.ts'
 import { isLayerswarmError, LayerswarmError } from '@layerswarm/core/errors.ts'
 import type { Logger } from '@layerswarm/core/log.ts'
+import type { TakeOptions, Throttle } from '@layerswarm/core/rate-limiter.ts'
 import type { Abortable } from '../ports.ts'
 import { Authorizer, type Subject } from './authorizer.ts'
 import { contentOf, readAll } from './body.ts'
@@ -31,6 +32,8 @@ export interface RequestsDeps {
   readonly credentials: CredentialSource
   readonly log: Pick<Logger, 'debug' | 'warn'>
   readonly metrics?: RegistryMetrics
+  /** What may be received from registries. */
+  readonly limit?: Throttle | undefined
 }
 
 /** A request of the distribution API. */
@@ -97,9 +100,17 @@ export class Requests {
     }
   }
 
-  /** The decoded body of an answer, its bytes counted. */
-  content(registry: string, answer: HttpResponse): AsyncIterable<Uint8Array> {
-    return contentOf(registry, answer, (bytes) => this.#deps.metrics?.onBytes({ registry, bytes }))
+  /**
+   * The decoded body of an answer, its bytes counted.
+   * @param waits for what is large; small documents, on which a pull depends, only make what is large wait longer
+   */
+  content(registry: string, answer: HttpResponse, waits?: TakeOptions): AsyncIterable<Uint8Array> {
+    const { metrics, limit } = this.#deps
+    const received = (bytes: number) => {
+      metrics?.onBytes({ registry, bytes })
+      if (waits === undefined) limit?.charge(bytes)
+    }
+    return contentOf(registry, answer, received, waits && limit && { throttle: limit, ...waits })
   }
 
   async #retrying<T>(
