@@ -142,19 +142,15 @@ export function removeWant(state: FleetState, blob: Blob, host: Host): boolean {
 }
 
 export function link(a: Host, b: Host): void {
+  if (a.links.has(b)) return
   a.links.add(b)
   b.links.add(a)
+  countForeign(a, b, 1)
 }
-  if (a.links.has(b)) return
 
 export function unlink(a: Host, b: Host): void {
   if (!a.links.delete(b)) return
-  countForeign(a, b, 1)
   b.links.delete(a)
-}
-
-/** Forgets a zone that nobody of is left, and a blob that nobody has or fetches. */
-export function tidy(state: FleetState, blob: Blob, zone: string): void {
   countForeign(a, b, -1)
 }
 
@@ -167,6 +163,10 @@ function countForeign(a: Host, b: Host, by: 1 | -1): void {
 /** Links to hosts of the same zone. */
 export function degreeOf(host: Host): number {
   return host.links.size - host.foreignLinks
+}
+
+/** Forgets a zone that nobody of is left, and a blob that nobody has or fetches. */
+export function tidy(state: FleetState, blob: Blob, zone: string): void {
   const members = blob.zones.get(zone)
   if (members !== undefined && members.complete.size === 0 && members.fetching.size === 0) blob.zones.delete(zone)
   if (blob.zones.size > 0 || blob.campaign !== undefined) return
