@@ -190,6 +190,7 @@ export async function openLocal(
 interface Storage extends AsyncDisposable {
   readonly store: FsBlobStore
   readonly registry: UndiciRegistryClient
+  readonly overTls: (registry: string) => boolean
   readonly metrics: AgentMetrics
   readonly metricsRegistry: ReturnType<typeof createMetricsRegistry>
 }
@@ -224,7 +225,8 @@ async function openStorage(config: AgentConfig, log: Logger): Promise<Storage> {
     )
   )
   const open = parts.move()
-  return { store, registry, metrics, metricsRegistry, [Symbol.asyncDispose]: () => open.disposeAsync() }
+  const overTls = (host: string) => registries.get(host)?.insecure === false
+  return { store, registry, overTls, metrics, metricsRegistry, [Symbol.asyncDispose]: () => open.disposeAsync() }
 }
 
 /** The metrics, with what is only worth counting when somebody asks. */
@@ -281,6 +283,7 @@ function createSwarm({ local, identity, peers, directory, clock, log }: SwarmPar
     peers,
     directory,
     registrySource: (ref, layout) => registrySource(registry, ref, layout),
+    overTls: local.overTls,
     key: identity.key,
     clock,
     log,

@@ -28,6 +28,7 @@ it('has the documented defaults', () => {
     registry: ['docker.io', 'registry.k8s.io', 'ghcr.io', 'quay.io', 'gcr.io'],
     insecureRegistry: [],
     registryAuth: undefined,
+    allowPush: false,
     certsDir: ['/etc/containerd/certs.d', '/etc/docker/certs.d', '/etc/containers/certs.d'],
     staleTags: 'host',
     maxDisk: undefined,

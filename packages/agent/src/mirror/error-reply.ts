@@ -2,7 +2,7 @@
 import { type ErrorCode, LayerswarmError } from '@layerswarm/core/errors.ts'
 
 /** What the request was about: a miss is called after it. */
-export type Subject = 'blob' | 'manifest' | 'repository'
+export type Subject = 'blob' | 'manifest' | 'repository' | 'push'
 
 export interface ErrorReply {
   readonly status: number
@@ -35,6 +35,13 @@ const MEANINGS: Partial<Record<ErrorCode, Meaning>> = {
   NAMESPACE_INVALID: { status: 400, code: 'NAME_INVALID' },
   REGISTRY_NOT_ALLOWED: { status: 404, code: 'NAME_UNKNOWN' },
   METHOD_UNSUPPORTED: { status: 405, code: 'UNSUPPORTED' },
+  PUSH_OFF: { status: 405, code: 'UNSUPPORTED' },
+  ORIGIN_NOT_ALLOWED: { status: 403, code: 'DENIED' },
+  UPLOAD_UNKNOWN: { status: 404, code: 'BLOB_UPLOAD_UNKNOWN' },
+  UPLOAD_RANGE: { status: 416, code: 'BLOB_UPLOAD_INVALID' },
+  UPLOAD_MISMATCH: { status: 400, code: 'DIGEST_INVALID' },
+  MANIFEST_TOO_LARGE: { status: 413, code: 'SIZE_INVALID' },
+  REGISTRY_REFUSED: { status: 403, code: 'DENIED' },
   BLOB_UNKNOWN: { status: 404, code: 'BLOB_UNKNOWN' },
   MANIFEST_UNKNOWN: { status: 404, code: 'MANIFEST_UNKNOWN' },
   MANIFEST_INVALID: { status: 404, code: 'MANIFEST_INVALID' },
@@ -47,15 +54,24 @@ const MEANINGS: Partial<Record<ErrorCode, Meaning>> = {
   STALLED: LATE
 }
 
+/** A push has nowhere else to go: it is told what is wrong, by statuses that clients do not repeat. */
+const PUSH_MEANINGS: Partial<Record<ErrorCode, Meaning>> = {
+  REGISTRY_DENIED: { status: 403, code: 'DENIED' },
+  MANIFEST_INVALID: { status: 400, code: 'MANIFEST_INVALID' },
+  BLOB_UNKNOWN: { status: 400, code: 'MANIFEST_BLOB_UNKNOWN' }
+}
+
 const MISS_CODES: Readonly<Record<Subject, string>> = {
   blob: 'BLOB_UNKNOWN',
   manifest: 'MANIFEST_UNKNOWN',
-  repository: 'NAME_UNKNOWN'
+  repository: 'NAME_UNKNOWN',
+  push: 'NAME_UNKNOWN'
 }
 
-function meaningOf(error: unknown): Meaning {
+function meaningOf(error: unknown, subject: Subject): Meaning {
   if (!(error instanceof LayerswarmError)) return { status: 500, code: 'UNKNOWN' }
-  return MEANINGS[error.code] ?? (error.blame === 'caller' ? { status: 400, code: 'UNSUPPORTED' } : TROUBLE)
+  const pushed = subject === 'push' ? PUSH_MEANINGS[error.code] : undefined
+  return pushed ?? MEANINGS[error.code] ?? (error.blame === 'caller' ? { status: 400, code: 'UNSUPPORTED' } : TROUBLE)
 }
 
 /**
@@ -63,7 +79,7 @@ function meaningOf(error: unknown): Meaning {
  * @param extra headers that belong to this answer (`Allow`, `Content-Range`)
  */
 export function errorReply(error: unknown, subject: Subject, extra: Readonly<Record<string, string>> = {}): ErrorReply {
-  const { status, code = MISS_CODES[subject] } = meaningOf(error)
+  const { status, code = MISS_CODES[subject] } = meaningOf(error, subject)
   const known = error instanceof LayerswarmError
   const detail = known ? { code: error.code, remedy: error.remedy } : {}
   const body = JSON.stringify({ errors: [{ code, message: known ? error.message : 'the mirror failed', detail }] })

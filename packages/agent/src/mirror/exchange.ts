@@ -15,8 +15,8 @@ export class Exchange {
   readonly #base: Record<string, string> = { 'Docker-Distribution-Api-Version': 'registry/2.0' }
   /** Body bytes handed to the connection. */
   sent = 0
-  /** Size of the content, for an answer that refuses a range of it. */
-  sizeOnRefusal = 0
+  /** Headers that an answer which refuses the request carries, besides what it says. */
+  readonly onRefusal: Record<string, string> = {}
 
   constructor(request: IncomingMessage, response: ServerResponse, url: string) {
     this.request = request
@@ -49,6 +49,22 @@ export class Exchange {
     return this.#response.headersSent
   }
 
+  get hasBody(): boolean {
+    const { headers } = this.request
+    return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
+  }
+
+  /** Bytes that the body is to have; undefined where only its end tells. */
+  get bodyLength(): number | undefined {
+    return this.request.headers['transfer-encoding'] === undefined ? Number(this.request.headers['content-length'] ?? 0) : undefined
+  }
+
+  /** The request's body, for whoever takes it: not ended by leaving it, which would end the connection. */
+  body(): AsyncIterator<Uint8Array> {
+    if (this.request.headers.expect !== undefined) this.#response.writeContinue()
+    return this.request[Symbol.asyncIterator]()
+  }
+
   header(name: string): string | undefined {
     const value = this.request.headers[name]
     return Array.isArray(value) ? value.join(', ') : value
@@ -69,7 +85,9 @@ export class Exchange {
 
   /** The headers; the body follows by {@link write} and {@link end}. */
   start(status: number, headers: OutgoingHttpHeaders): void {
-    this.#response.writeHead(status, { ...this.#base, ...headers })
+    // The rest of a body that was not taken is not read: it may be a whole layer.
+    const last = this.hasBody && !this.request.complete ? { Connection: 'close' } : {}
+    this.#response.writeHead(status, { ...this.#base, ...last, ...headers })
   }
 
   /** @returns what to wait for before more is written, so that at most one chunk waits in memory */

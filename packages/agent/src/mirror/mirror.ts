@@ -4,11 +4,22 @@ import type { HostPort } from '@layerswarm/core/config/addresses.ts'
 import { formatHostPort } from '@layerswarm/core/config/addresses.ts'
 import { LayerswarmError } from '@layerswarm/core/errors.ts'
 import Fastify, { type FastifyInstance } from 'fastify'
+import type { BlobIntake, PushedContent, RegistryUploads } from '../ports.ts'
 import { errorReply } from './error-reply.ts'
 import { Exchange } from './exchange.ts'
 import { answer, type RouterDeps } from './router.ts'
+import { UploadSessions } from './upload-sessions.ts'
 
-export type MirrorDeps = Omit<RouterDeps, 'own'>
+export interface MirrorDeps extends Omit<RouterDeps, 'own' | 'push'> {
+  /** What a mirror that takes pushes needs; without it, it takes none. */
+  readonly push?: PushDeps | undefined
+}
+
+export interface PushDeps {
+  readonly uploads: RegistryUploads
+  readonly intake: BlobIntake
+  readonly pushed: PushedContent
+}
 
 export interface MirrorOptions {
   /** How long running responses may go on when the mirror closes, in milliseconds. */
@@ -41,11 +52,14 @@ export class Mirror implements AsyncDisposable {
   readonly #answering = new Map<Socket, number>()
   /** Connections that were refused and linger. */
   readonly #refused = new WeakSet<Socket>()
+  readonly #sessions: UploadSessions | undefined
   #closed: Promise<void> | undefined
 
   constructor(deps: MirrorDeps, options: MirrorOptions = {}) {
     this.#deps = deps
     this.#drainMs = options.drainMs ?? DRAIN_MS
+    const { push, clock, log } = deps
+    this.#sessions = push && new UploadSessions({ uploads: push.uploads, intake: push.intake, clock, log })
     this.app = this.#build()
   }
 
@@ -88,6 +102,7 @@ export class Mirror implements AsyncDisposable {
     } finally {
       drained.abort()
       await cut
+      await this.#sessions?.[Symbol.asyncDispose]()
     }
   }
 
@@ -107,13 +122,14 @@ export class Mirror implements AsyncDisposable {
       http: { maxHeaderSize: MAX_HEADER_BYTES, headersTimeout: HEADERS_MS },
       clientErrorHandler: (error, socket) => this.#refuse(error, socket)
     })
-    const router: RouterDeps = { ...this.#deps, own: () => this.address }
+    const { push } = this.#deps
+    const taking = push && this.#sessions && { ...push, sessions: this.#sessions }
+    const router: RouterDeps = { ...this.#deps, own: () => this.address, push: taking }
     app.addHook('onRequest', async (request, reply) => {
       reply.hijack()
       const raw: IncomingMessage & { originalUrl?: string } = request.raw
       const exchange = new Exchange(raw, reply.raw, raw.originalUrl ?? raw.url ?? '')
-      // The rest of a refused body is not read: it may be a whole layer.
-      if (this.#closed !== undefined || hasBody(raw)) exchange.always('Connection', 'close')
+      if (this.#closed !== undefined) exchange.always('Connection', 'close')
       this.#count(raw.socket, 1)
       await answer(router, exchange)
       this.#count(raw.socket, -1)
@@ -160,8 +176,4 @@ export class Mirror implements AsyncDisposable {
     await this.#deps.clock.sleep(LINGER_MS, { signal: gone.signal }).catch(() => undefined)
     socket.destroy()
   }
-}
-
-function hasBody(request: IncomingMessage): boolean {
-  return request.headers['transfer-encoding'] !== undefined || Number(request.headers['content-length'] ?? 0) > 0
 }

@@ -18,13 +18,13 @@ export class Outcome {
   readonly #deps: OutcomeDeps
   readonly #started: number
   #bytes = 0
-  kind: 'version' | 'manifest' | 'blob' | 'tags' | 'referrers' | 'other' = 'other'
+  kind: 'version' | 'manifest' | 'blob' | 'tags' | 'referrers' | 'upload' | 'other' = 'other'
   scope: string | undefined
   tag: string | undefined
   digest: Digest | undefined
   status = 0
   source: SourceName | undefined
-  result: 'served' | 'unchanged' | 'missed' | 'refused' | 'failed' | 'cut' | 'aborted' = 'served'
+  result: 'served' | 'stored' | 'accepted' | 'unchanged' | 'missed' | 'refused' | 'failed' | 'cut' | 'aborted' = 'served'
   error: unknown
 
   constructor(deps: OutcomeDeps) {
@@ -40,11 +40,17 @@ export class Outcome {
     this.#bytes += bytes
   }
 
+  /** Bytes of content have come from the client. */
+  received(bytes: number): void {
+    this.#deps.metrics?.bytes.inc({ direction: 'in', source: 'client' }, bytes)
+    this.#bytes += bytes
+  }
+
   /** One line, and one count. Clients that go away are normal: containerd cuts off every range that it reads in chunks. */
   tell(method: string): void {
     const { clock, log, metrics } = this.#deps
     metrics?.requests.inc({ kind: this.kind, result: this.result, source: this.source ?? 'none' })
-    const quiet = this.result === 'aborted' || (this.kind !== 'manifest' && this.kind !== 'blob')
+    const quiet = this.result === 'aborted' || this.result === 'accepted' || !['manifest', 'blob', 'upload'].includes(this.kind)
     log[quiet ? 'debug' : 'info'](
       {
         method,

@@ -19,8 +19,8 @@ export type Target =
   | ({ readonly type: 'blob'; readonly digest: Digest } & Repository)
   | ({ readonly type: 'tags'; readonly query: URLSearchParams } & Repository)
   | ({ readonly type: 'referrers'; readonly digest: Digest; readonly query: URLSearchParams } & Repository)
-  /** Part of the push API, whose reading methods there is nothing to answer to. */
-  | { readonly type: 'upload' }
+  /** A place for a blob to be pushed to: a new one, or one that was given before. */
+  | ({ readonly type: 'upload'; readonly id: string | undefined; readonly query: URLSearchParams } & Repository)
   | { readonly type: 'unknown' }
 
 const UNKNOWN: Target = { type: 'unknown' }
@@ -35,8 +35,11 @@ function splitPath(parts: readonly string[]): { name: readonly string[]; kind: s
   return { name: parts.slice(0, -2), kind, last }
 }
 
-function isUpload(parts: readonly string[]): boolean {
-  return (parts.at(-2) === 'blobs' && parts.at(-1) === 'uploads') || (parts.at(-3) === 'blobs' && parts.at(-2) === 'uploads')
+/** The name and the id in the path of an upload, whose last slash some leave out. */
+function splitUpload(parts: readonly string[]): { name: readonly string[]; id: string | undefined } | undefined {
+  const [name, id] = parts.at(-1) === 'uploads' ? [parts.slice(0, -2), ''] : [parts.slice(0, -3), parts.at(-1)]
+  if (parts[name.length] !== 'blobs' || parts[name.length + 1] !== 'uploads') return undefined
+  return { name, id: id === '' ? undefined : id }
 }
 
 /**
@@ -53,11 +56,12 @@ export function parseTarget(url: string): Target {
   if (path.length > MAX_PATH) throw new LayerswarmError('NAME_INVALID', { detail: `a path of ${path.length} characters` })
 
   const parts = path.slice('/v2/'.length).split('/').map(decode)
-  if (isUpload(parts)) return { type: 'upload' }
+  const query = new URLSearchParams(mark === -1 ? '' : url.slice(mark + 1))
+  const upload = splitUpload(parts)
+  if (upload !== undefined) return { type: 'upload', id: upload.id, query, ...locate(upload.name, query) }
   const split = splitPath(parts)
   if (split === undefined) return UNKNOWN
   const { name, kind, last } = split
-  const query = new URLSearchParams(mark === -1 ? '' : url.slice(mark + 1))
   switch (kind) {
     case 'manifests':
       return { type: 'manifest', reference: readReference(last), ...locate(name, query) }
@@ -94,6 +98,11 @@ function readReference(text: string): { tag: string } | { digest: Digest } {
 
 function printable(text: string): string {
   return JSON.stringify(text.slice(0, 200)).slice(1, -1)
+}
+
+/** A repository that a query names as a path would. @throws {LayerswarmError} NAME_INVALID */
+export function parseRepository(name: string, query: URLSearchParams): Repository {
+  return locate(name.split('/'), query)
 }
 
 /**

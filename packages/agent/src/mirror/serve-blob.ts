@@ -32,6 +32,7 @@ export function cutFor(exchange: Exchange, size: number, mediaType: string, etag
   const answer = parseRange(asked, size)
   switch (answer.type) {
     case 'unsatisfiable':
+      exchange.onRefusal['Content-Range'] = `bytes */${size}`
       throw new LayerswarmError('RANGE_UNSATISFIABLE', { detail: `of ${size} bytes` })
     case 'part': {
       const { range } = answer
@@ -78,7 +79,6 @@ export async function serveBlob(
   if (exchange.head) {
     return await exchange.send(200, { ...headers, 'Content-Length': size, 'X-Layerswarm-Source': found.origin })
   }
-  exchange.sizeOnRefusal = size
   const cut = cutFor(exchange, size, OCTETS, headers.ETag ?? '')
 
   let open: OpenContent | undefined

@@ -36,7 +36,6 @@ export async function serveManifest(deps: ServeDeps, exchange: Exchange, target:
   if (exchange.head || image === undefined) {
     return await exchange.send(200, { ...headers, 'Content-Length': size, 'X-Layerswarm-Source': found.origin })
   }
-  exchange.sizeOnRefusal = size
   const cut = cutFor(exchange, size, mediaType, etag)
   outcome.source = sourceOf(image.counts)
   deps.images.served(found.ref, image.manifest)

@@ -42,7 +42,11 @@ export async function outcomeOf(requests: Pick<Requests, 'content'>, registry: s
 export function refusedBy(registry: string, { status, text }: UploadOutcome): LayerswarmError {
   const said = text === '' ? '' : `: ${text}`
   if (status === 405) return new LayerswarmError('REGISTRY_DENIED', { detail: `${registry} takes no uploads${said}` })
-  return new LayerswarmError('REGISTRY_FAILED', { detail: `${registry} answered ${status} to an upload${said}` })
+  // An upload that is not found, or stands elsewhere, is the registry's loss.
+  const refused = status >= 400 && status < 500 && status !== 404 && status !== 416
+  return new LayerswarmError(refused ? 'REGISTRY_REFUSED' : 'REGISTRY_FAILED', {
+    detail: `${registry} answered ${status} to an upload${said}`
+  })
 }
 
 /** @throws {LayerswarmError} DIGEST_MISMATCH when the registry says that it stored something else */

@@ -112,7 +112,7 @@ test('a push that fails leaves no tag', async () => {
   await writeOciLayout(image, join(host.dir.path, 'layout'))
   host.registry.fault({ kind: 'upload', method: 'PUT', fault: { status: 413 } })
   await assert.rejects(pushFiles(host, `oci:${join(host.dir.path, 'layout')}`, `${host.registry.host}/team/app:1`), {
-    code: 'REGISTRY_FAILED'
+    code: 'REGISTRY_REFUSED'
   })
   assert.equal(host.registry.tag('team/app', '1'), undefined)
   await assert.rejects(host.local.push({ image: 'quay.io/a/b:1', from: { root: image.root } }), { code: 'REGISTRY_NOT_ALLOWED' })

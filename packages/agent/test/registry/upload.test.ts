@@ -134,7 +134,7 @@ test('an answer that was lost is found out by asking for the blob', async () => 
 const refusals: readonly (readonly [string, Fault, Parameters<typeof assertCode>[1]])[] = [
   ['refuses uploads', { status: 405 }, 'REGISTRY_DENIED'],
   ['grants no access', { status: 403 }, 'REGISTRY_DENIED'],
-  ['finds it too large', { status: 413 }, 'REGISTRY_FAILED'],
+  ['finds it too large', { status: 413 }, 'REGISTRY_REFUSED'],
   ['wants peace', { status: 429 }, 'REGISTRY_BUSY'],
   ['keeps failing', { status: 500 }, 'REGISTRY_FAILED']
 ]
@@ -178,7 +178,7 @@ test('a manifest goes up last; one whose blobs are missing is told apart from on
   await target.under.client.uploads.manifest({ ...target.ref, kind: 'manifest', digest: digestOf(manifest) }, content)
   await target.under.client.uploads.manifest(tag, content)
   assert.equal(target.registry.tag(REPOSITORY, '1'), digestOf(manifest))
-  await assertCode(target.under.client.uploads.manifest(tag, { ...content, bytes: Buffer.from('{}') }), 'REGISTRY_FAILED')
+  await assertCode(target.under.client.uploads.manifest(tag, { ...content, bytes: Buffer.from('{}') }), 'REGISTRY_REFUSED')
   target.registry.fault({ kind: 'manifest', method: 'PUT', times: 1, fault: { headers: { 'docker-content-digest': digest } } })
   await assertCode(target.under.client.uploads.manifest(tag, content), 'DIGEST_MISMATCH')
 })

@@ -17,7 +17,9 @@ export function addOptions<C extends object>(command: Command, set: OptionSet<C>
 function toOption(field: string, spec: OptionSpec<unknown>): Option {
   const notes = [spec.repeatable ? 'repeatable' : '', spec.defaultText === undefined ? '' : `default: ${spec.defaultText}`]
   const note = notes.filter((text) => text !== '').join('; ')
-  const result = new Option(`--${flagName(field)} <${spec.placeholder}>`, note === '' ? spec.help : `${spec.help} (${note})`)
+  const value = spec.bare === undefined ? `<${spec.placeholder}>` : `[${spec.placeholder}]`
+  const result = new Option(`--${flagName(field)} ${value}`, note === '' ? spec.help : `${spec.help} (${note})`)
+  if (spec.bare !== undefined) result.preset(spec.bare)
   if (spec.repeatable) result.argParser((text: string, texts: readonly string[] | undefined) => [...(texts ?? []), text])
   return result
 }

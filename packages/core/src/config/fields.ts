@@ -11,6 +11,8 @@ export interface Field<T> {
   readonly schema: z.ZodType<T>
   /** Text that reads back as the same value. */
   readonly format: (value: T) => string
+  /** What a flag without a value means; absent where it needs one. */
+  readonly bare?: string
 }
 
 interface FieldText<T> {
@@ -61,4 +63,15 @@ export function oneOf<const T extends string>(choices: readonly T[], placeholder
     parse: (text) => choices.find((choice) => choice === text),
     format: (value) => value
   })
+}
+
+/** A switch: the flag alone turns it on. */
+export const onOff: Field<boolean> = {
+  placeholder: 'true|false',
+  syntax: 'true or false',
+  schema: z
+    .union([z.boolean(), z.enum(['true', 'false'])], { error: (issue) => `${JSON.stringify(issue.input)} is not true or false` })
+    .transform((input) => input === true || input === 'true'),
+  format: String,
+  bare: 'true'
 }

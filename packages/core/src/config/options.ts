@@ -31,6 +31,8 @@ export interface OptionSpec<V> {
   readonly placeholder: string
   readonly syntax: string
   readonly repeatable: boolean
+  /** What the flag alone means; undefined where it needs a value. */
+  readonly bare: string | undefined
   readonly schema: z.ZodType<V>
   /** The texts that set this value; none for an option that is not set. */
   readonly format: (value: V) => readonly string[]
@@ -98,7 +100,7 @@ export function list<T>(field: Field<T>, help: string, fallback?: DerivedDefault
 }
 
 function shared<T>(field: Field<T>, help: string) {
-  return { help, placeholder: field.placeholder, syntax: field.syntax }
+  return { help, placeholder: field.placeholder, syntax: field.syntax, bare: field.bare }
 }
 
 /** `mirrorListen` → `mirror-listen`: the flag without dashes and the TOML key. */

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { it } from 'node:test'
 import { Command } from 'commander'
 import { addOptions, collectedFlags } from '../../src/config/command-options.ts'
-import { nameText } from '../../src/config/fields.ts'
+import { nameText, onOff } from '../../src/config/fields.ts'
 import { list, option, optional } from '../../src/config/options.ts'
 import { size } from '../../src/config/quantities.ts'
 
@@ -25,4 +25,20 @@ it('has one flag per option, with its default, and collects what was given as te
       '--config <FILE>: TOML file with the same options (default: /etc/layerswarm/sample.toml if present)'
     ]
   )
+})
+
+it('has switches, which stand alone or with their value', () => {
+  const specs = { allowPush: option(onOff, 'take pushes', false) }
+  const switches = { name: 'sample', specs, finish: (config: { allowPush: boolean }) => config }
+  const given = (args: readonly string[]) => {
+    const command = addOptions(new Command(), switches)
+      .exitOverride()
+      .configureOutput({ writeErr: () => undefined })
+    command.parse(args, { from: 'user' })
+    return collectedFlags(command).flags.allowPush
+  }
+  assert.equal(given([]), undefined)
+  assert.equal(given(['--allow-push']), 'true')
+  assert.equal(given(['--allow-push', '--config', 'f']), 'true')
+  assert.equal(given(['--allow-push=false']), 'false')
 })
