@@ -174,7 +174,10 @@ const mapSchema = z.object({
 export type PieceMap = z.infer<typeof mapSchema>
 
 const gatewaySchema = z.object({ number: z.int().min(0), of: z.int().min(1) })
-/** The place of a zone's gateway: it imports the runs with `run mod of = number` from gateways of other zones. */
+/**
+ * The place of a zone's gateway: of `of` gateways it is the one whose runs importer.ts numbers `number`, and imports those
+ * from gateways of other zones. A number that is not below `of`: the host has lost its place.
+ */
 export type Gateway = z.infer<typeof gatewaySchema>
 
 export const plannedBlobSchema = z.object({
