@@ -226,10 +226,9 @@ export interface PieceSource {
   available(options?: Abortable): AsyncIterable<Availability>
   /**
    * The pieces of `run`, in order. A source that cannot seek (a registry that ignores Range) yields all pieces from 0.
-   * @param options.held pieces of the blob that the asker has: the neediest is served first
    * @throws {LayerswarmError} PEER_GONE (no blame), PEER_UNREACHABLE, PEER_PROTOCOL, REGISTRY_…, NOT_FOUND, SIZE_MISMATCH, STALLED
    */
-  fetch(run: PieceRun, options?: Abortable & { readonly held?: number }): AsyncIterable<FetchedPiece>
+  fetch(run: PieceRun, options?: FetchOptions): AsyncIterable<FetchedPiece>
 }
 
 export type PeerEvent =
@@ -255,6 +254,15 @@ export interface UploadRequest {
   readonly blob: Digest
   readonly piece: number
   /** Pieces of the blob that the requester has. */
+export interface FetchOptions extends Abortable {
+  /** Pieces of the blob that the asker has: the neediest is served first. */
+  readonly held?: number
+  /** Whose share of a limit the bytes take: one for all blobs of an image. By default each blob has its own. */
+  readonly pull?: string
+  /** Told bytes of a piece as they come: it may take long, and is under way. */
+  readonly onProgress?: (bytes: number) => void
+}
+
   readonly held: number
   /** Times this host has served this piece of this blob. */
   readonly served: number

@@ -1,12 +1,14 @@
 import type { Digest } from '@layerswarm/core/digest.ts'
 import { LayerswarmError } from '@layerswarm/core/errors.ts'
 import type { FramedStream } from '@layerswarm/core/p2p/framed-stream.ts'
+import type { Throttle } from '@layerswarm/core/rate-limiter.ts'
 import { decodeMessage } from '@layerswarm/core/wire/frames.ts'
 import { type GetReply, getReply, MAX_QUEUED_REQUESTS } from '@layerswarm/core/wire/peer-protocol.ts'
-import type { Abortable } from '../ports.ts'
+import type { Abortable, FetchOptions } from '../ports.ts'
+import { Intake } from './intake.ts'
 import type { PieceBuffers } from './piece-buffers.ts'
 
-export interface PieceRequest {
+export interface PieceRequest extends Pick<FetchOptions, 'pull' | 'onProgress'> {
   readonly blob: Digest
   readonly piece: number
   /** Bytes of the piece, by the blob's layout. */
@@ -19,6 +21,8 @@ interface Pending extends PieceRequest {
   readonly id: number
   readonly done: PromiseWithResolvers<Uint8Array>
   sent: boolean
+  /** All of it is here, and waits for the limit to let it pass. */
+  received: boolean
 }
 
 /** The answer that is arriving. */
@@ -31,6 +35,8 @@ interface Arriving {
 export interface GetClientDeps {
   readonly open: (options: Abortable) => Promise<FramedStream>
   readonly buffers: PieceBuffers
+  /** What may be taken from peers. */
+  readonly throttle?: Throttle | undefined
   readonly onLoad: (blob: Digest, load: number) => void
   /** Told when the neighbour breaks the protocol; its stream is gone then. */
   readonly onViolation: (error: LayerswarmError) => void
@@ -62,7 +68,7 @@ export class GetClient {
     signal?.throwIfAborted()
     const id = this.#nextId
     this.#nextId = (id + 1) >>> 0
-    const pending: Pending = { ...request, id, done: Promise.withResolvers(), sent: false }
+    const pending: Pending = { ...request, id, done: Promise.withResolvers(), sent: false, received: false }
     const onAbort = () => this.#abandon(pending, signal?.reason)
     signal?.addEventListener('abort', onAbort)
     this.#pending.set(id, pending)
@@ -118,9 +124,10 @@ export class GetClient {
       return
     }
     this.#stream = stream
+    const intake = new Intake({ throttle: this.#deps.throttle, stream, signal: this.#ended.signal })
     stream.start({
       onMessage: (body) => this.#onReply(stream, decodeMessage(getReply, body)),
-      onPayload: (chunk) => this.#onPayload(chunk),
+      onPayload: (chunk) => this.#onPayload(intake, chunk),
       onClose: (error) => {
         // A stream that was reset here has been replaced already.
         if (this.#stream !== stream) return
@@ -134,7 +141,7 @@ export class GetClient {
 
   #onReply(stream: FramedStream, reply: GetReply): void {
     const request = this.#pending.get(reply.id)
-    if (request === undefined || !request.sent) {
+    if (request === undefined || !request.sent || request.received) {
       this.#onLateReply(reply)
       return
     }
@@ -158,21 +165,33 @@ export class GetClient {
     else this.#pump()
   }
 
-  #onPayload(chunk: Uint8Array): void {
+  #onPayload(intake: Intake, chunk: Uint8Array): void {
     const arriving = this.#arriving
     if (arriving === undefined) return
-    arriving.bytes.set(chunk, arriving.filled)
+    const { request, bytes } = arriving
+    bytes.set(chunk, arriving.filled)
     arriving.filled += chunk.byteLength
-    if (arriving.filled < arriving.bytes.byteLength) return
-    this.#arriving = undefined
-    this.#settle(arriving.request).done.resolve(arriving.bytes)
+    request.received = arriving.filled === bytes.byteLength
+    if (request.received) this.#arriving = undefined
+    intake.take({
+      bytes: chunk.byteLength,
+      key: request.pull ?? request.blob,
+      onPassed: (passed) => request.onProgress?.(passed),
+      onDone: request.received ? () => this.#deliver(request, bytes) : undefined
+    })
+  }
+
+  #deliver(request: Pending, bytes: Uint8Array): void {
+    // It may have been given up while it waited for the limit.
+    if (this.#pending.has(request.id)) this.#settle(request).done.resolve(bytes)
+    else this.#deps.buffers.give(bytes)
   }
 
   #abandon(request: Pending, reason: unknown): void {
     if (!this.#pending.has(request.id)) return
     this.#settle(request).done.reject(reason)
     if (this.#arriving?.request === request) this.#reset()
-    else if (request.sent) {
+    else if (request.sent && !request.received) {
       this.#cancelled.add(request.id)
       this.#stream?.send({ t: 'cancel', id: request.id })
     }
@@ -182,7 +201,7 @@ export class GetClient {
   #reset(): void {
     const stream = this.#stream
     this.#forgetStream()
-    for (const pending of this.#pending.values()) pending.sent = false
+    for (const pending of this.#pending.values()) pending.sent = pending.received
     stream?.abort(new LayerswarmError('PEER_GONE', { detail: 'no longer wanted', blame: 'local' }))
     this.#pump()
   }

@@ -156,6 +156,7 @@ export class Libp2pPeerNetwork implements PeerNetwork, AsyncDisposable {
     const get = new GetClient({
       open: (options) => node.open(peer, GET_PROTOCOL, { maxMessage: MAX_GET_MESSAGE, ...options }),
       buffers: this.#buffers,
+      throttle: this.#deps.limits?.download,
       onLoad: (blob, load) => observe.onLoad(blob, load),
       onViolation
     })

@@ -1,6 +1,6 @@
 import type { Digest } from '@layerswarm/core/digest.ts'
 import { type PieceLayout, type PieceRun, pieceLength } from '@layerswarm/core/piece-layout.ts'
-import type { Abortable, Availability, FetchedPiece, PieceSource } from '../ports.ts'
+import type { Abortable, Availability, FetchedPiece, FetchOptions, PieceSource } from '../ports.ts'
 import type { GetClient } from './get-client.ts'
 import type { ObserveClient } from './observe-client.ts'
 import type { PieceBuffers } from './piece-buffers.ts'
@@ -45,7 +45,7 @@ export class PeerSource implements PieceSource {
     yield* this.#deps.neighbour().observe.watch(blob, layout, wantMap, options)
   }
 
-  async *fetch(run: PieceRun, options: Abortable & { readonly held?: number } = {}): AsyncGenerator<FetchedPiece> {
+  async *fetch(run: PieceRun, options: FetchOptions = {}): AsyncGenerator<FetchedPiece> {
     const { signal, held = 0 } = options
     signal?.throwIfAborted()
     const end = run.first + run.count
@@ -57,7 +57,8 @@ export class PeerSource implements PieceSource {
     let next = run.first
     try {
       for (let piece = run.first; piece < end; piece++) {
-        for (; next < end && asked.length < AHEAD; next++) asked.push(this.#ask(get, next, held + next - run.first, both))
+        for (; next < end && asked.length < AHEAD; next++)
+          asked.push(this.#ask(get, next, { ...options, held: held + next - run.first, signal: both }))
         const bytes = await (asked.shift() as Promise<Uint8Array>)
         try {
           yield { piece, bytes }
@@ -75,9 +76,13 @@ export class PeerSource implements PieceSource {
     }
   }
 
-  async #ask(get: GetClient, piece: number, held: number, signal: AbortSignal): Promise<Uint8Array> {
+  async #ask(
+    get: GetClient,
+    piece: number,
+    { signal, ...wish }: FetchOptions & { readonly held: number; readonly signal: AbortSignal }
+  ): Promise<Uint8Array> {
     const { blob, layout } = this.#options
-    const bytes = get.piece({ blob, piece, held, length: pieceLength(layout, piece) }, { signal })
+    const bytes = get.piece({ blob, piece, length: pieceLength(layout, piece), ...wish }, { signal })
     // One that fails while an earlier one is awaited must not count as unhandled.
     bytes.catch(() => undefined)
     return await bytes
