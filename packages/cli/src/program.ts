@@ -3,6 +3,7 @@ import { Command } from 'commander'
 import { addAgentCommand } from './commands/agent.ts'
 import { addCheckCommand } from './commands/check.ts'
 import { addClusterKeyCommand } from './commands/cluster-key.ts'
+import { addCompletionCommand } from './commands/completion.ts'
 import { addConfigCommand } from './commands/config.ts'
 import { addDoctorCommand } from './commands/doctor.ts'
 import { addGcCommand } from './commands/gc.ts'
@@ -37,7 +38,8 @@ export function createProgram(): Command {
     addMirrorCommand,
     addDoctorCommand,
     addClusterKeyCommand,
-    addConfigCommand
+    addConfigCommand,
+    addCompletionCommand
   ]) {
     add(program)
   }
