@@ -16,6 +16,7 @@ import { reachableAt } from './addresses.ts'
 import { Admin } from './admin/admin.ts'
 import type { AgentConfig } from './config.ts'
 import { ContainerdContent } from './containerd/containerd-content.ts'
+import { ContainerdImages } from './containerd/import.ts'
 import { findContainerd } from './containerd/locate.ts'
 import { Announcer } from './directory/announcer.ts'
 import { KnownPeers } from './directory/known-peers.ts'
@@ -73,6 +74,7 @@ export async function startAgent(config: AgentConfig, { log, clock = systemClock
   const { registry, metrics } = local
   // What containerd holds counts as held here, too, wherever content is read.
   const containerd = local.store.foreign({ clock, log })
+  const find = (): ReturnType<typeof findContainerd> => findContainerd({ address: config.containerdAddress, root: config.containerdRoot })
   const store = parts.use(new JoinedStore(local.store, containerd))
   const identity = await loadIdentity(config.dataDir)
   const cluster = config.clusterKey === undefined ? undefined : await readClusterKey(config.clusterKey)
@@ -116,14 +118,11 @@ export async function startAgent(config: AgentConfig, { log, clock = systemClock
     new SwarmContentService({ store, swarm, directory, registry, access, knownPeers: () => knownPeers.all(), clock, log })
   )
   const index = announcer.watched()
-  const images = new Images({ registry, index, content, clock, log }, { staleTags: config.staleTags })
+  const runtime = new ContainerdImages({ find })
+  const images = new Images({ registry, index, content, runtime, clock, log }, { staleTags: config.staleTags })
   const containerdImages = new ForeignImages({ store, index, log })
   const imagesHere = new LocalImages({ store, index: containerdImages.named(), images, uploads: registry.uploads, clock, log })
-  const containerdContent = new ContainerdContent({
-    find: () => findContainerd({ address: config.containerdAddress, root: config.containerdRoot }),
-    clock,
-    log
-  })
+  const containerdContent = new ContainerdContent({ find, clock, log })
   const ingested = config.keep === 'until-ingested' ? new Ingested({ store: local.store, foreign: containerd, clock, log }) : undefined
   parts.use(shareForeign({ content: containerdContent, store: containerd, images: containerdImages, ingested, log }))
 
@@ -181,7 +180,10 @@ export async function openLocal(
   const swarm = parts.use(createSwarm({ local, identity, peers: new SoloNetwork(identity.id), directory, clock, log }))
   const access = new OriginAccess({ registry, clock })
   const content = parts.use(new SwarmContentService({ store, swarm, directory, registry, access, knownPeers: () => [], clock, log }))
-  const images = new Images({ registry, index: store.content, content, clock, log }, { staleTags: config.staleTags })
+  const runtime = new ContainerdImages({
+    find: () => findContainerd({ address: config.containerdAddress, root: config.containerdRoot })
+  })
+  const images = new Images({ registry, index: store.content, content, runtime, clock, log }, { staleTags: config.staleTags })
   const imagesHere = new LocalImages({ store, index: store.content, images, uploads: registry.uploads, clock, log })
   const running = parts.move()
   return { images, local: imagesHere, [Symbol.asyncDispose]: () => running.disposeAsync() }

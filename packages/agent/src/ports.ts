@@ -6,7 +6,15 @@ import type { Digest } from '@layerswarm/core/digest.ts'
 import type { Descriptor, Manifest, Platform } from '@layerswarm/core/image/manifest.ts'
 import type { PieceLayout, PieceRun } from '@layerswarm/core/piece-layout.ts'
 import type { PieceSet } from '@layerswarm/core/piece-set.ts'
-import type { Gateway, Holding, PeerAddress, PieceMap, PlannedBlob, SeedOrder, SeedReport } from '@layerswarm/core/wire/directory-protocol.ts'
+import type {
+  Gateway,
+  Holding,
+  PeerAddress,
+  PieceMap,
+  PlannedBlob,
+  SeedOrder,
+  SeedReport
+} from '@layerswarm/core/wire/directory-protocol.ts'
 
 /** Everything that waits can be told to stop: it then throws the signal's reason. */
 export interface Abortable {
@@ -198,6 +206,35 @@ export interface ForeignContent {
   states(options?: Abortable): AsyncIterable<ForeignState>
 }
 
+/** One blob or manifest on its way into another program's store. */
+export interface RuntimeContent {
+  readonly digest: Digest
+  readonly size: number
+  /** What it says, if it is a manifest. */
+  readonly manifest: Manifest | undefined
+  read(options?: Abortable): AsyncIterable<Uint8Array>
+}
+
+export interface RuntimeImage {
+  /** containerd's own: images of one are unknown in another. */
+  readonly namespace: string
+  /** The full reference that it is to be known by. */
+  readonly name: string
+  readonly root: Descriptor
+  /** All of it, what is named before what names it. */
+  readonly content: readonly RuntimeContent[]
+}
+
+/** A container runtime's own store of images. */
+export interface RuntimeImages {
+  /**
+   * Makes an image known there, with its content as far as it is lacking.
+   * @returns what it lacked
+   * @throws {LayerswarmError} CONTAINERD_FAILED, what reading throws, the signal's reason
+   */
+  put(image: RuntimeImage, options?: Abortable): Promise<{ readonly blobs: number; readonly bytes: number }>
+}
+
 // --- sources -------------------------------------------------------------------------------------------------------
 
 export interface Availability {
@@ -216,6 +253,15 @@ export interface FetchedPiece {
   readonly piece: number
   /** Unverified. Valid until the next piece is asked for: the source may reuse the memory. */
   readonly bytes: Uint8Array
+}
+
+export interface FetchOptions extends Abortable {
+  /** Pieces of the blob that the asker has: the neediest is served first. */
+  readonly held?: number
+  /** Whose share of a limit the bytes take: one for all blobs of an image. By default each blob has its own. */
+  readonly pull?: string
+  /** Told bytes of a piece as they come: it may take long, and is under way. */
+  readonly onProgress?: (bytes: number) => void
 }
 
 /** One blob at one place it can be had from. */
@@ -254,15 +300,6 @@ export interface UploadRequest {
   readonly blob: Digest
   readonly piece: number
   /** Pieces of the blob that the requester has. */
-export interface FetchOptions extends Abortable {
-  /** Pieces of the blob that the asker has: the neediest is served first. */
-  readonly held?: number
-  /** Whose share of a limit the bytes take: one for all blobs of an image. By default each blob has its own. */
-  readonly pull?: string
-  /** Told bytes of a piece as they come: it may take long, and is under way. */
-  readonly onProgress?: (bytes: number) => void
-}
-
   readonly held: number
   /** Times this host has served this piece of this blob. */
   readonly served: number
@@ -422,6 +459,10 @@ export type DirectoryNote =
   | { readonly t: 'partial'; readonly blob: Digest; readonly size: number; readonly bits: Uint8Array; readonly leases: readonly Lease[] }
   | { readonly t: 'done'; readonly blob: Digest; readonly size: number; readonly root: Uint8Array }
   | { readonly t: 'map'; readonly blob: Digest; readonly size: number; readonly hashes: Uint8Array }
+  /** All pieces fit what was vouched for, and the whole does not fit its digest. */
+  | { readonly t: 'dispute'; readonly blob: Digest }
+  /** What others signed, and the pieces with which this host has proven the digest contradict; one claim for each author. */
+  | { readonly t: 'evidence'; readonly blob: Digest; readonly claims: readonly Claim[] }
   | { readonly t: 'cancel'; readonly blob: Digest }
 
 /** Who holds what and who shall fetch what. Advice: every caller goes on without it. */
@@ -509,6 +550,8 @@ export interface PullProgress {
 export interface PullOptions extends Abortable {
   /** Layers of these platforms are fetched (default this host's); manifests of all. */
   readonly platforms?: readonly Platform[] | 'all'
+  /** The namespace of containerd that gets the image too. */
+  readonly containerd?: string
   /** Once, when it is known what will be fetched. bytes: of all manifests and blobs. */
   readonly onImage?: (image: { readonly digest: Digest; readonly bytes: number }) => void
   readonly onProgress?: (progress: PullProgress) => void
@@ -528,6 +571,8 @@ export interface PullSummary {
   readonly counts: SourceCounts
   /** The registry could not be asked for the tag. */
   readonly stale: boolean
+  /** What containerd was given of it, where that was asked for. */
+  readonly containerd?: { readonly namespace: string; readonly blobs: number; readonly bytes: number } | undefined
   readonly seconds: number
 }
 

@@ -10,6 +10,7 @@ import { streamWork } from './line-stream.ts'
 export interface PullRequest {
   readonly image: string
   readonly platforms: readonly Platform[] | 'all' | undefined
+  readonly containerd?: string | undefined
 }
 
 /** @throws {LayerswarmError} REQUEST_INVALID, PLATFORM_UNKNOWN */
@@ -19,8 +20,8 @@ export function readPullRequest(body: unknown): PullRequest {
     const issues = parsed.error.issues.map(({ path, message }) => `${path.join('.') || 'body'}: ${message}`)
     throw new LayerswarmError('REQUEST_INVALID', { detail: issues.join('; ') })
   }
-  const { image, platforms } = parsed.data
-  return { image, platforms: platforms === 'all' ? platforms : platforms?.map(parsePlatform) }
+  const { image, platforms, containerd } = parsed.data
+  return { image, platforms: platforms === 'all' ? platforms : platforms?.map(parsePlatform), containerd }
 }
 
 /**
@@ -30,11 +31,11 @@ export function readPullRequest(body: unknown): PullRequest {
  */
 export async function streamPull(
   images: Pick<ImageService, 'pull'>,
-  { image, platforms }: PullRequest,
+  { image, platforms, containerd }: PullRequest,
   response: ServerResponse,
   stopping: AbortSignal
 ): Promise<void> {
   await streamWork(response, stopping, ({ signal, onProgress }) =>
-    images.pull(image, { signal, onProgress, ...(platforms === undefined ? {} : { platforms }) })
+    images.pull(image, { signal, onProgress, ...(platforms && { platforms }), ...(containerd !== undefined && { containerd }) })
   )
 }

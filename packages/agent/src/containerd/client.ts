@@ -144,11 +144,9 @@ export class ContainerdClient implements Disposable {
   }
 
   /** A stream of writes to one blob, each answered by one reply. */
-  write(scope: CallScope, { signal }: Abortable = {}): grpc.ClientDuplexStream<WriteRequest, WriteReply> {
-    const open = method<() => grpc.ClientDuplexStream<WriteRequest, WriteReply>>(this.#clients.content, 'Write')
-    const stream = (open as (metadata: grpc.Metadata) => grpc.ClientDuplexStream<WriteRequest, WriteReply>)(metadataOf(scope))
-    signal?.addEventListener('abort', () => stream.cancel(), { once: true })
-    return stream
+  write(scope: CallScope): grpc.ClientDuplexStream<WriteRequest, WriteReply> {
+    type Duplex = (metadata: grpc.Metadata) => grpc.ClientDuplexStream<WriteRequest, WriteReply>
+    return method<Duplex>(this.#clients.content, 'Write')(metadataOf(scope))
   }
 
   [Symbol.dispose](): void {

@@ -18,6 +18,7 @@ import type {
   PullSummary,
   RegistryClient,
   ResolvedTag,
+  RuntimeImages,
   TagRef
 } from '../ports.ts'
 import { Access } from './access.ts'
@@ -29,6 +30,7 @@ export interface ImagesDeps {
   readonly registry: Pick<RegistryClient, 'resolve' | 'allows'>
   readonly index: ContentIndex
   readonly content: ContentService
+  readonly runtime?: RuntimeImages
   readonly clock: Clock
   readonly log: Logger
 }

@@ -14,8 +14,10 @@ import type {
   PullOptions,
   PullSummary,
   RegistryClient,
+  RuntimeImages,
   SourceCounts
 } from '../ports.ts'
+import { intoRuntime } from './into-runtime.ts'
 import { readWhole } from './manifests.ts'
 import { mapLimited } from './map-limited.ts'
 import { blobsOf, isForeign, type Leaf, selectLeaves, unique, walkImage } from './walk.ts'
@@ -31,6 +33,8 @@ const NOTHING: SourceCounts = { local: 0, peer: 0, registry: 0 }
 export interface PullDeps {
   readonly images: Pick<ImageService, 'resolve' | 'find' | 'manifest' | 'served' | 'blob'>
   readonly registry: Pick<RegistryClient, 'allows'>
+  /** Absent where there is no other program to give images to. */
+  readonly runtime?: RuntimeImages | undefined
   readonly clock: Clock
   readonly log: Logger
 }
@@ -62,6 +66,10 @@ export async function pullImage(deps: PullDeps, reference: string, options: Pull
       throw error
     }
   })
+  const containerd =
+    options.containerd === undefined
+      ? undefined
+      : await intoRuntime(deps, { image, manifests: walked.manifests, blobs }, { namespace: options.containerd, signal })
   const summary: PullSummary = {
     image: formatReference(image),
     digest: top.descriptor.digest,
@@ -71,6 +79,7 @@ export async function pullImage(deps: PullDeps, reference: string, options: Pull
     bytes,
     counts: add([...walked.manifests.map(({ counts }) => counts), ...moved]),
     stale,
+    ...(containerd && { containerd }),
     seconds: (clock.now() - started) / 1000
   }
   log.info(summary, 'pulled')

@@ -1,7 +1,7 @@
 import { agentOptions } from '@layerswarm/agent/config.ts'
 import { exportImage, type OutputName, parseOutput } from '@layerswarm/agent/images/export.ts'
 import type { ImageSource } from '@layerswarm/agent/ports.ts'
-import type { PullProgress, PullSummary } from '@layerswarm/core/api/local-api.ts'
+import { isContainerdNamespace, type PullProgress, type PullSummary } from '@layerswarm/core/api/local-api.ts'
 import { addOptions } from '@layerswarm/core/config/command-options.ts'
 import type { Digest } from '@layerswarm/core/digest.ts'
 import { describeError } from '@layerswarm/core/errors.ts'
@@ -20,6 +20,8 @@ interface PullOptions {
   readonly agent: URL
   readonly platform?: PlatformsOption
   readonly output?: OutputName
+  readonly containerd?: true
+  readonly namespace: string
   readonly json?: true
 }
 
@@ -46,8 +48,15 @@ export function addPullCommand(program: Command): void {
     .addOption(
       new Option('--output <DEST>', 'also write the image: oci:DIR, oci-archive:FILE or docker-archive:FILE').argParser(readOutput)
     )
+    .option('--containerd', "also give it to this host's containerd: ctr run can start it then")
+    .addOption(
+      new Option('--namespace <NAME>', "containerd's namespace that gets it; k8s.io for Kubernetes; implies --containerd")
+        .default('default')
+        .argParser(readNamespace)
+        .implies({ containerd: true })
+    )
     .option('--json', 'print the result as JSON')
-  addOptions(command, agentOptions, ['registry', 'insecureRegistry', 'dataDir'])
+  addOptions(command, agentOptions, ['registry', 'insecureRegistry', 'dataDir', 'containerdAddress'])
     .addHelpText('after', '\nAn agent uses its own configuration; registries, data directory and file\nare for a pull without one.')
     .addHelpText(
       'after',
@@ -55,6 +64,7 @@ export function addPullCommand(program: Command): void {
         'layerswarm pull nginx:1.29',
         'layerswarm pull --platform linux/arm64 ghcr.io/example/app@sha256:…',
         'layerswarm pull nginx:1.29 --output docker-archive:nginx.tar',
+        'layerswarm pull nginx:1.29 --containerd && ctr run -t docker.io/library/nginx:1.29 web',
         'layerswarm pull --insecure-registry 127.0.0.1:5000 127.0.0.1:5000/app --json'
       )
     )
@@ -77,8 +87,12 @@ async function run(command: Command, image: string, options: PullOptions): Promi
 }
 
 async function pullByAgent({ image, options, onProgress, signal }: PullJob): Promise<Pulled | undefined> {
-  const { agent, platform, output } = options
-  const request = { image, ...(platform === undefined ? {} : { platforms: platform === 'all' ? platform : [...platform] }) }
+  const { agent, platform, output, containerd, namespace } = options
+  const request = {
+    image,
+    ...(platform === undefined ? {} : { platforms: platform === 'all' ? platform : [...platform] }),
+    ...(containerd === true && { containerd: namespace })
+  }
   const summary = await pullThroughAgent(agent, request, { signal, onProgress })
   if (summary === undefined) return undefined
   const source = agentSource(agent, image, summary.digest)
@@ -89,7 +103,13 @@ async function pullByAgent({ image, options, onProgress, signal }: PullJob): Pro
 async function pullHere(command: Command, { image, options, onProgress, signal }: PullJob): Promise<Pulled> {
   await using host = await openHere(command, options.agent, 'pulling', 'into')
   const platforms = platformsOf(options)
-  const summary = await host.images.pull(image, { signal, onProgress, ...(platforms === undefined ? {} : { platforms }) })
+  const { containerd, namespace } = options
+  const summary = await host.images.pull(image, {
+    signal,
+    onProgress,
+    ...(platforms === undefined ? {} : { platforms }),
+    ...(containerd === true && { containerd: namespace })
+  })
   if (options.output === undefined) return { summary, written: undefined }
   await using source = await host.local.source(`${scopeOf(parseReference(image))}@${summary.digest}`)
   return { summary, written: await write(source, options.output, { image, options, onProgress, signal }) }
@@ -103,6 +123,11 @@ async function write(source: ImageSource, output: OutputName, { image, options, 
 
 function platformsOf({ platform }: PullOptions) {
   return platform === undefined || platform === 'all' ? platform : platform.map(parsePlatform)
+}
+
+function readNamespace(text: string): string {
+  if (!isContainerdNamespace(text)) throw new InvalidArgumentError(`"${text}" is not a namespace of containerd.`)
+  return text
 }
 
 function readOutput(text: string): OutputName {

@@ -21,12 +21,15 @@ function sources({ counts }: PullProgress): string {
 
 /** What the pull came to, for people. */
 export function summaryText(done: PullSummary): string {
-  const { image, digest, manifests, blobs, skipped, bytes, counts, seconds } = done
+  const { image, digest, manifests, blobs, skipped, bytes, counts, containerd, seconds } = done
   const left = skipped === 0 ? '' : `\n${plural(skipped, 'layer')} left out: not for distribution, only its author may give it out`
+  const given =
+    containerd &&
+    `\ncontainerd lacked ${plural(containerd.blobs, 'blob')} of it, ${formatBytes(containerd.bytes)}; namespace ${containerd.namespace}`
   return (
     `${image}\n${digest}\n` +
     `${plural(manifests, 'manifest')} and ${plural(blobs, 'blob')}, ${formatBytes(bytes)} in ${seconds.toFixed(1)} s: ` +
     `${formatBytes(counts.peer)} from peers,\n` +
-    `${formatBytes(counts.registry)} from the registry, ${formatBytes(counts.local)} already here${left}\n`
+    `${formatBytes(counts.registry)} from the registry, ${formatBytes(counts.local)} already here${left}${given ?? ''}\n`
   )
 }

@@ -1,15 +1,17 @@
 /**
  * What the `layerswarm` command and the agent of its host say to each other, over HTTP on the agent's admin address.
  *
- * `POST /v1/pull {image, platforms?}` answers 200 with one JSON document per line (`application/x-ndjson`): any number
+ * `POST /v1/pull {image, platforms?, containerd?}` answers 200 with one JSON document per line (`application/x-ndjson`): any number
  * of `progress`, then one `summary` or `error`. Closing the connection gives the pull up; what has arrived stays in the
  * store. platforms: `all`, or a list of `os/architecture[/variant]`; the agent's own where it is absent.
+ * containerd: the namespace of this host's containerd that gets the image too.
  *   {progress: {digest, size, counts, done}}   one configuration or layer; its last one says done, and in between there
  *                                              are a few per second at most
- *   {summary: {image, digest, manifests, blobs, skipped, bytes, counts, stale, seconds}}
+ *   {summary: {image, digest, manifests, blobs, skipped, bytes, counts, stale, containerd, seconds}}
  *                                              image: the reference with its defaults filled in; blobs: configurations and
  *                                              layers; skipped: layers that may only be had from elsewhere; bytes: of all,
- *                                              each once; stale: the registry could not be asked for the tag
+ *                                              each once; stale: the registry could not be asked for the tag;
+ *                                              containerd: {namespace, blobs, bytes} that it lacked, where that was asked for
  *   {error: {code, message, remedy}}           code: one of the error table, or UNKNOWN
  * counts is {local, peer, registry}: bytes that were here already, and those that came from where.
  *
@@ -29,7 +31,18 @@ const MAX_PLATFORMS = 64
 export const referenceField = z.string().min(1).max(MAX_REFERENCE)
 export const platformsField = z.union([z.literal('all'), z.array(z.string().max(64)).min(1).max(MAX_PLATFORMS)])
 
-export const pullRequest = z.strictObject({ image: referenceField, platforms: platformsField.optional() })
+/** As containerd checks them. */
+const MAX_NAMESPACE = 76
+
+export function isContainerdNamespace(text: string): boolean {
+  return text.length <= MAX_NAMESPACE && /^[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*$/.test(text)
+}
+
+export const pullRequest = z.strictObject({
+  image: referenceField,
+  platforms: platformsField.optional(),
+  containerd: z.string().refine(isContainerdNamespace, 'not a namespace of containerd').optional()
+})
 export type PullRequest = z.infer<typeof pullRequest>
 
 export const sourceCounts = z.object({ local: sizeField, peer: sizeField, registry: sizeField })
@@ -46,6 +59,7 @@ const pullSummary = z.object({
   bytes: sizeField,
   counts: sourceCounts,
   stale: z.boolean(),
+  containerd: z.object({ namespace: z.string(), blobs: sizeField, bytes: sizeField }).optional(),
   seconds: z.number().min(0)
 })
 export type PullSummary = z.infer<typeof pullSummary>

@@ -1,0 +1,106 @@
+import { randomUUID } from 'node:crypto'
+import { LayerswarmError } from '@layerswarm/core/errors.ts'
+import type { Manifest } from '@layerswarm/core/image/manifest.ts'
+import type { Abortable, RuntimeContent, RuntimeImage, RuntimeImages } from '../ports.ts'
+import { type CallScope, ContainerdClient, failure, isAlreadyThere, type WriteReply, type WriteRequest } from './client.ts'
+import type { ContainerdPlace } from './locate.ts'
+
+/** A pull that was killed leaves its content to containerd's collector after this long, as with `ctr`. */
+const LEASE_MS = 24 * 3600 * 1000
+
+/** Gives containerd images through its API, so that it knows what holds what; nothing is unpacked before it is run. */
+export class ContainerdImages implements RuntimeImages {
+  readonly #find: () => Promise<ContainerdPlace | undefined>
+
+  constructor(deps: { readonly find: () => Promise<ContainerdPlace | undefined> }) {
+    this.#find = deps.find
+  }
+
+  /** See {@link RuntimeImages.put}. */
+  async put({ namespace, name, root, content }: RuntimeImage, options: Abortable = {}): Promise<{ blobs: number; bytes: number }> {
+    const place = await this.#find()
+    if (place === undefined) throw new LayerswarmError('CONTAINERD_FAILED', { detail: 'there is none on this host' })
+    using client = new ContainerdClient(place.socket)
+    const lease = `layerswarm-${randomUUID()}`
+    const scope = { namespace, lease }
+    const expires = new Date(Date.now() + LEASE_MS).toISOString()
+    await client.createLease(lease, { 'containerd.io/gc.expire': expires }, { namespace }, options)
+    try {
+      const given = { blobs: 0, bytes: 0 }
+      const digests = new Set(content.map(({ digest }) => digest))
+      for (const one of content) {
+        const labels = one.manifest === undefined ? {} : labelsOf(one.manifest, digests)
+        if (await give(client, one, labels, scope, options)) {
+          given.blobs++
+          given.bytes += one.size
+        } else if (one.manifest !== undefined) await client.labelContent(one.digest, labels, scope, options)
+      }
+      const target = { media_type: root.mediaType, digest: root.digest, size: root.size }
+      const record = { name, labels: {}, target }
+      await client.createImage(record, scope, options).catch(async (error: unknown) => {
+        if (!isAlreadyThere(error)) throw error
+        await client.updateImage(record, scope, options)
+      })
+      return given
+    } finally {
+      // What cannot be deleted now expires.
+      await client.deleteLease(lease, { namespace }).catch(() => undefined)
+    }
+  }
+}
+
+/** What makes containerd's collector keep a manifest's children with it, as far as they are given too. */
+function labelsOf({ config, layers, manifests }: Manifest, digests: ReadonlySet<string>): Record<string, string> {
+  const labels = [
+    ...(config === undefined ? [] : [['config', config.digest] as const]),
+    ...layers.map(({ digest }, at) => [`l.${at}`, digest] as const),
+    ...manifests.map(({ digest }, at) => [`m.${at}`, digest] as const)
+  ]
+  return Object.fromEntries(
+    labels.filter(([, digest]) => digests.has(digest)).map(([label, digest]) => [`containerd.io/gc.ref.content.${label}`, digest])
+  )
+}
+
+/** @returns whether containerd lacked it. @throws {LayerswarmError} CONTAINERD_FAILED, what reading throws, the signal's reason */
+async function give(
+  client: ContainerdClient,
+  { digest, size, read }: RuntimeContent,
+  labels: Readonly<Record<string, string>>,
+  scope: CallScope,
+  { signal }: Abortable
+): Promise<boolean> {
+  signal?.throwIfAborted()
+  const stream = client.write(scope)
+  const cancel = (): void => stream.cancel()
+  signal?.addEventListener('abort', cancel, { once: true })
+  const replies: AsyncIterator<WriteReply> = stream[Symbol.asyncIterator]()
+  const ask = async (request: WriteRequest): Promise<WriteReply> => {
+    stream.write(request)
+    const { value, done } = await replies.next().catch((error: unknown) => {
+      signal?.throwIfAborted()
+      throw failure(error)
+    })
+    if (done === true) throw new LayerswarmError('CONTAINERD_FAILED', { detail: 'it ended a write' })
+    return value
+  }
+  try {
+    const ref = `layerswarm-${digest}`
+    const { offset } = await ask({ action: 'STAT', ref, total: size, expected: digest })
+    // Another namespace has it: then there is nothing to send, and else a first write at 0 replaces what was left there.
+    if (offset !== size) {
+      let at = 0
+      for await (const data of read(signal === undefined ? {} : { signal })) {
+        await ask({ action: 'WRITE', offset: at, data })
+        at += data.byteLength
+      }
+    }
+    await ask({ action: 'COMMIT', offset: size, total: size, expected: digest, labels })
+    return offset !== size
+  } catch (error) {
+    if (isAlreadyThere(error)) return false
+    throw error
+  } finally {
+    signal?.removeEventListener('abort', cancel)
+    stream.cancel()
+  }
+}
