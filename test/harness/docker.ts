@@ -66,6 +66,12 @@ export class Docker {
     await this.run(['pull', '--quiet', reference])
   }
 
+  /** Pushes an image that it has under another name. */
+  async push(reference: string, to: string): Promise<void> {
+    await this.run(['tag', reference, to])
+    await this.run(['push', '--quiet', to])
+  }
+
   async inspect(reference: string): Promise<DockerImage> {
     const [image] = JSON.parse(await this.run(['image', 'inspect', reference]))
     return { Id: image.Id, RootFS: image.RootFS }

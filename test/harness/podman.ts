@@ -39,6 +39,11 @@ export class Podman {
     await this.#podman(['pull', '--quiet', ...(options.insecure ? ['--tls-verify=false'] : []), reference])
   }
 
+  /** Pushes an image that it has under another name, over plain HTTP. */
+  async push(reference: string, to: string): Promise<void> {
+    await this.#podman(['push', '--quiet', '--tls-verify=false', reference, to])
+  }
+
   async inspect(reference: string): Promise<{ id: string; digest: string; layers: readonly string[] }> {
     const [image] = JSON.parse(await this.#podman(['image', 'inspect', reference]))
     return { id: image.Id, digest: image.Digest, layers: image.RootFS.Layers }
