@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createLogger } from '@layerswarm/core/log.ts'
 import type { FramedStream } from '@layerswarm/core/p2p/framed-stream.ts'
-import { newIdentity } from '@layerswarm/core/p2p/identity.ts'
+import { type Identity, newIdentity } from '@layerswarm/core/p2p/identity.ts'
 import { createNode, type P2pNode } from '@layerswarm/core/p2p/node.ts'
 import {
   type AgentMessage,
@@ -51,8 +51,9 @@ export class TestTracker implements AsyncDisposable {
     this.#running = undefined
   }
 
-  async node(): Promise<P2pNode> {
-    return this.#parts.use(await createNode({ identity: await newIdentity(), version: 'test' }, { log: silent }))
+  async node(identity?: Identity): Promise<P2pNode> {
+    const known = identity ?? (await newIdentity())
+    return this.#parts.use(await createNode({ identity: known, version: 'test' }, { log: silent }))
   }
 
   /** Opens a stream, of a node of its own unless one is given. */

@@ -1,5 +1,5 @@
 import type { AgentMessage } from '@layerswarm/core/wire/directory-protocol.ts'
-import { MAX_LISTED_BLOBS, MAX_LISTED_PIECES } from '@layerswarm/core/wire/fields.ts'
+import { MAX_EVIDENCE_CLAIMS, MAX_LISTED_BLOBS, MAX_LISTED_PIECES } from '@layerswarm/core/wire/fields.ts'
 import type { DirectoryNote } from '../ports.ts'
 
 /** A note as it goes on the wire: in parts where its lists are longer than one message may name. */
@@ -23,6 +23,8 @@ export function noteToMessages(note: DirectoryNote): AgentMessage[] {
       return [{ ...note, pieces: slice(note.pieces, 0) }]
     case 'partial':
       return [{ ...note, leases: note.leases.slice(0, MAX_LISTED_BLOBS) }]
+    case 'evidence':
+      return [{ ...note, claims: note.claims.slice(0, MAX_EVIDENCE_CLAIMS) }]
     default:
       return [note]
   }

@@ -77,7 +77,8 @@ export function requestFailed(state: SwarmState, blob: BlobState, event: BlobEve
     if (state.banned.has(event.peer)) return []
     state.banned.add(event.peer)
     return [{ type: 'ban', peer: event.peer }, ...neighbourDown(state, event.peer)]
-  } else if (event.reason === 'unreachable') {
+  } else if (event.reason === 'doubtful') removeCopy(state, blob, event.peer, event.piece)
+  else if (event.reason === 'unreachable') {
     removeCopy(state, blob, event.peer, event.piece)
     const neighbour = state.neighbours.get(event.peer)
     if (neighbour !== undefined) neighbour.suspectSince ??= now

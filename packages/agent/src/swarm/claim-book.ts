@@ -3,8 +3,12 @@ import { type Digest, hexOf, PIECE_HASH_BYTES } from '@layerswarm/core/digest.ts
 import { type PieceLayout, runCount } from '@layerswarm/core/piece-layout.ts'
 import { PieceSet } from '@layerswarm/core/piece-set.ts'
 
-/** Different claims kept for one piece: one honest, and a few that liars may add before they are found out. */
+/** Claims kept for one piece, one of each author: two are enough, a third decides between two that differ. */
 const MAX_CLAIMS_PER_PIECE = 4
+/** Authors that must say the same of a piece of a blob in dispute. */
+const AUTHORS_IN_DISPUTE = 2
+/** Signatures remembered for each piece, so that what comes again costs nothing. */
+const SEEN_PER_PIECE = 4 * MAX_CLAIMS_PER_PIECE
 
 /** Verdicts on leases kept for each run of a blob: a run changes hands a few times at most. */
 const LEASES_PER_RUN = 8
@@ -14,7 +18,7 @@ export interface ClaimTrust {
   readonly trusted: ReadonlySet<string>
   /** While there is a tracker, a claim needs a lease. */
   readonly connected: boolean
-  /** The blob once did not match its digest: from then on no single host's word counts for it. */
+  /** The blob once did not match its digest: from then on what no two hosts say counts for nothing. */
   readonly disputed?: boolean
 }
 
@@ -67,28 +71,32 @@ export class ClaimBook {
     for (const claim of claims) {
       const key = Buffer.from(claim.sig).toString('base64')
       if (claim.blob !== this.#blob || this.#seen.has(key)) continue
+      if (this.#seen.size > SEEN_PER_PIECE * this.#layout.pieces) this.#seen.clear()
       this.#seen.add(key)
       if (await this.#holds(claim)) kept.push(claim)
     }
-    for (const claim of kept) this.addOwn(claim)
-    return kept
+    return kept.filter((claim) => this.addOwn(claim))
   }
 
-  /** Keeps a claim that needs no check. */
-  addOwn(claim: Claim): void {
+  /** Keeps a claim that needs no check. @returns whether it says something of a piece that its author and enough others have not */
+  addOwn(claim: Claim): boolean {
     this.#seen.add(Buffer.from(claim.sig).toString('base64'))
-    this.#claims.push(claim)
     const { first, count } = claimedPieces(claim)
+    let kept = false
     for (let piece = first; piece < first + count; piece++) {
-      const others = this.#byPiece.get(piece)
-      if (others === undefined) this.#byPiece.set(piece, [claim])
-      else if (others.length < MAX_CLAIMS_PER_PIECE) others.push(claim)
+      const others = this.#byPiece.get(piece) ?? []
+      if (others.length >= MAX_CLAIMS_PER_PIECE || others.some(({ author }) => author === claim.author)) continue
+      others.push(claim)
+      this.#byPiece.set(piece, others)
+      kept = true
     }
+    if (kept) this.#claims.push(claim)
+    return kept
   }
 
   async #holds(claim: Claim): Promise<boolean> {
     const { first, count } = claimedPieces(claim)
-    if (this.#trust.disputed === true || first + count > this.#layout.pieces) return false
+    if (first + count > this.#layout.pieces) return false
     if (claim.lease === undefined ? this.#trust.connected : !this.#trust.trusted.has(claim.lease.by)) return false
     return await verifyClaim(claim, (lease) => this.#isGood(lease))
   }
@@ -109,14 +117,33 @@ export class ClaimBook {
     // The store proves a blob of one piece by its digest, whatever its algorithm.
     if (this.#layout.pieces === 1) return this.#blob.startsWith('sha256:') ? [Buffer.from(hexOf(this.#blob), 'hex')] : []
     if (this.#map !== undefined) return [this.#map.hashes.subarray(piece * PIECE_HASH_BYTES, (piece + 1) * PIECE_HASH_BYTES)]
-    const hashes = this.#byPiece.get(piece)?.map((claim) => claimedHash(claim, piece))
-    return hashes?.filter((hash) => hash !== undefined)
+    const hashes = this.#byPiece.get(piece)?.flatMap((claim) => claimedHash(claim, piece) ?? [])
+    if (this.#trust.disputed !== true) return hashes
+    const agreed = hashes?.filter((hash) => hashes.filter((other) => isEqual(hash, other)).length >= AUTHORS_IN_DISPUTE)
+    return agreed?.length === 0 ? undefined : agreed
   }
 
-  /** The pieces that claims speak of. */
+  /** The pieces that enough claims speak of. */
   claimed(): PieceSet {
-    return PieceSet.of(this.#layout.pieces, this.#byPiece.keys())
+    return PieceSet.of(
+      this.#layout.pieces,
+      [...this.#byPiece.keys()].filter((piece) => this.expected(piece) !== undefined)
+    )
   }
+
+  /** For each author one claim that contradicts the map of the blob, if there is one. */
+  contradicting(map: Uint8Array): Claim[] {
+    const found = new Map<string, Claim>()
+    for (const [piece, claims] of this.#byPiece) {
+      const proven = map.subarray(piece * PIECE_HASH_BYTES, (piece + 1) * PIECE_HASH_BYTES)
+      for (const claim of claims) if (!isEqual(claimedHash(claim, piece), proven)) found.set(claim.author, claim)
+    }
+    return [...found.values()]
+  }
+}
+
+function isEqual(a: Uint8Array | undefined, b: Uint8Array): boolean {
+  return a !== undefined && Buffer.compare(a, b) === 0
 }
 
 function keyOf(sig: Uint8Array, ...signed: readonly (string | number)[]): string {

@@ -1,19 +1,20 @@
 import type { Digest } from '@layerswarm/core/digest.ts'
 import { describeError } from '@layerswarm/core/errors.ts'
 import type { Logger } from 'pino'
+import type { PeerDirectory } from '../ports.ts'
 import type { ClaimTrust } from './claim-book.ts'
 import type { Transfer } from './transfer.ts'
 
 /** Blobs remembered for having been vouched for falsely; more would be an attack on its own. */
 const MAX_DISPUTED = 1024
-/** For a disputed blob: nobody's word counts, only a map that several hosts have proven. */
-const NO_TRUST: ClaimTrust = { trusted: new Set<string>(), connected: true, disputed: true }
 
 export interface DisputesDeps {
   /** This host's id. */
   readonly self: string
-  /** Whose word counts while a blob is in no dispute. */
-  readonly trust: ClaimTrust
+  /** Whose word counts, and who is told. */
+  readonly directory: Pick<PeerDirectory, 'trusted' | 'connected' | 'tell'>
+  /** Whether what a registry sends is proven to be its own: otherwise false bytes prove nothing against who fetched them. */
+  readonly overTls: (registry: string) => boolean
   readonly log: Logger
   readonly onPieceFailure: (reason: 'digest') => void
 }
@@ -29,22 +30,52 @@ export class Disputes {
 
   /** Whose word counts for a blob. */
   trustFor(blob: Digest): ClaimTrust {
-    return this.#disputed.has(blob) ? NO_TRUST : this.#deps.trust
+    const { directory } = this.#deps
+    if (!this.#disputed.has(blob)) return directory
+    return {
+      disputed: true,
+      get trusted() {
+        return directory.trusted
+      },
+      get connected() {
+        return directory.connected
+      }
+    }
   }
 
-  /** Forgets what this host did not fetch itself; nobody's word on this blob counts here any more. */
+  /**
+   * The whole does not fit: what this host did not fetch itself is forgotten, and from now on only what two hosts say
+   * counts for this blob here. The tracker has each run fetched by another host than before.
+   */
   async open(transfer: Transfer): Promise<void> {
-    const { digest, partial, book, fromRegistry } = transfer
-    const authors = [...book.authors].filter((author) => author !== this.#deps.self)
-    this.#deps.log.error({ digest, authors }, 'the blob does not match its digest; the claims of these hosts are in doubt')
-    this.#deps.onPieceFailure('digest')
+    const { digest, book, partial, fromRegistry } = transfer
+    const { self, directory, log, onPieceFailure } = this.#deps
+    const authors = [...book.authors].filter((author) => author !== self)
+    log.error({ digest, authors }, 'the blob does not match its digest; the claims of these hosts are in doubt')
+    onPieceFailure('digest')
     if (this.#disputed.size >= MAX_DISPUTED) this.#disputed.clear()
     this.#disputed.add(digest)
+    if (authors.length > 0) directory.tell({ t: 'dispute', blob: digest })
     const pieces = [...partial.have()].filter((piece) => !fromRegistry.has(piece))
+    await this.discard(transfer, pieces.length === 0 ? undefined : pieces)
+  }
+
+  /** Forgets pieces of the blob, all unless named. */
+  async discard({ digest, partial }: Transfer, pieces?: readonly number[]): Promise<void> {
     try {
-      await partial.discard(pieces.length === 0 ? undefined : pieces)
+      await partial.discard(pieces)
     } catch (error) {
       this.#deps.log.debug({ digest, error: describeError(error) }, 'the pieces in doubt could not be discarded')
     }
+  }
+
+  /** The whole fits: whoever signed other hashes than those of its pieces is reported, with what it signed. */
+  settle({ digest, ref, book }: Transfer, map: Uint8Array): void {
+    const { self, directory, overTls, log } = this.#deps
+    this.#disputed.delete(digest)
+    const claims = book.contradicting(map).filter(({ author, lease }) => author !== self && lease !== undefined)
+    if (claims.length === 0) return
+    log.warn({ digest, authors: claims.map(({ author }) => author) }, 'these hosts vouched for false pieces of the blob')
+    if (overTls(ref.registry)) directory.tell({ t: 'evidence', blob: digest, claims })
   }
 }

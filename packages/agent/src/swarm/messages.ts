@@ -37,8 +37,11 @@ export type SwarmEvent =
   | { readonly type: 'discarded'; readonly blob: Digest; readonly pieces: Iterable<number> }
   | { readonly type: 'tick' }
 
-/** Why a peer did not deliver. `lie`: the bytes fail a proven map or a signed claim. */
-export type FailReason = 'gone' | 'unreachable' | 'lie' | 'local'
+/**
+ * Why a peer did not deliver. `lie`: the bytes fail a proven map or a signed claim; `doubtful`: they fail what counts
+ * now, but the peer may have been deceived itself.
+ */
+export type FailReason = 'gone' | 'unreachable' | 'doubtful' | 'lie' | 'local'
 
 export type SwarmCommand =
   | { readonly type: 'connect'; readonly peer: PeerAddress }

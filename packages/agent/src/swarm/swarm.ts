@@ -24,6 +24,8 @@ export interface SwarmDeps {
   readonly peers: PeerNetwork
   readonly directory: PeerDirectory
   readonly registrySource: (ref: ContentRef, layout: PieceLayout) => PieceSource
+  /** Whether a registry is reached over TLS. */
+  readonly overTls: (registry: string) => boolean
   readonly key: PrivateKey
   readonly clock: Clock
   readonly log: Logger
@@ -62,7 +64,8 @@ export class Swarm implements AsyncDisposable {
     this.#state = createState(deps.peers.id, deps.random, deps.directory.connected)
     this.#disputes = new Disputes({
       self: deps.peers.id,
-      trust: deps.directory,
+      directory: deps.directory,
+      overTls: deps.overTls,
       log: deps.log,
       onPieceFailure: deps.metrics.pieceFailure
     })
@@ -120,6 +123,7 @@ export class Swarm implements AsyncDisposable {
       trust: this.#disputes.trustFor(ref.digest),
       onPieceFailure: this.#deps.metrics.pieceFailure,
       onBytes: this.#deps.metrics.received,
+      refuted: (pieces) => void this.#refuted(transfer, pieces),
       abandon: (error) => void this.abandon(ref.digest, error)
     })
     const done = Promise.withResolvers<void>()
@@ -203,10 +207,20 @@ export class Swarm implements AsyncDisposable {
     try {
       const map = await transfer.partial.map()
       const { size, pieces } = transfer.partial.layout
-      if (map !== undefined && pieces > 1) this.#deps.directory.tell({ t: 'done', blob: digest, size, root: mapRoot(digest, map) })
+      if (map !== undefined && pieces > 1) {
+        this.#deps.directory.tell({ t: 'done', blob: digest, size, root: mapRoot(digest, map) })
+        this.#disputes.settle(transfer, map)
+      }
     } finally {
       running.done.resolve()
     }
+  }
+
+  /** Clients may have been sent some of the false pieces: they are cut off, and begin anew with what is left. */
+  async #refuted(transfer: Transfer, pieces: readonly number[]): Promise<void> {
+    const { digest, partial } = transfer
+    await this.#disputes.discard(transfer, pieces)
+    if (!partial.complete) await this.abandon(digest, new LayerswarmError('DIGEST_MISMATCH', { detail: digest }))
   }
 
   /** Ends what is finished; a commit may still be at work on the bytes. */

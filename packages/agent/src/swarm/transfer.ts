@@ -19,6 +19,8 @@ export interface TransferDeps {
   readonly trust: ClaimTrust
   readonly onPieceFailure: (reason: 'mismatch' | 'unreachable' | 'gone') => void
   readonly onBytes: (source: 'peer' | 'registry', bytes: number) => void
+  /** A proven map shows that these pieces, here on somebody's word, are false. */
+  readonly refuted: (pieces: readonly number[]) => void
   /** Nothing more can be stored: the fetch is over. */
   readonly abandon: (error: unknown) => void
 }
@@ -77,7 +79,14 @@ export class Transfer {
   }
 
   setMap(hashes: Uint8Array, proven: boolean): void {
-    if (this.book.setMap(hashes, proven)) this.#deps.dispatch({ type: 'map', blob: this.digest, proven })
+    if (!this.book.setMap(hashes, proven)) return
+    this.#deps.dispatch({ type: 'map', blob: this.digest, proven })
+    if (!proven || this.partial.complete) return
+    const wrong = [...this.#present].filter((piece) => {
+      const [hash, expected] = [this.partial.hashOf(piece), this.book.expected(piece)?.[0]]
+      return hash !== undefined && expected !== undefined && Buffer.compare(hash, expected) !== 0
+    })
+    if (wrong.length > 0) this.#deps.refuted(wrong)
   }
 
   /** Follows what `peer` has until the transfer closes or the peer goes. */
@@ -103,7 +112,13 @@ export class Transfer {
   #vouched(claims: readonly Claim[]): void {
     if (claims.length === 0) return
     this.partial.addClaims(claims)
-    for (const claim of claims) this.#deps.dispatch({ type: 'vouched', blob: this.digest, run: claimedPieces(claim) })
+    for (const claim of claims) {
+      const { first, count } = claimedPieces(claim)
+      for (let piece = first; piece < first + count; piece++) {
+        if (this.book.expected(piece) === undefined) continue
+        this.#deps.dispatch({ type: 'vouched', blob: this.digest, run: { first: piece, count: 1 } })
+      }
+    }
   }
 
   request(peer: string, piece: number, held: number): void {
@@ -136,7 +151,11 @@ export class Transfer {
       const reason = this.#peerFailure(error)
       if (reason === 'local') return this.#deps.abandon(error)
       this.#deps.log.debug({ peer, piece, error: describeError(error) }, 'piece request failed')
-      this.#deps.onPieceFailure(reason === 'lie' ? 'mismatch' : reason)
+      this.#deps.onPieceFailure(reason === 'lie' || reason === 'doubtful' ? 'mismatch' : reason)
+      if (reason === 'lie' && this.#deps.trust.disputed === true && !this.book.mapProven && isLayerswarmError(error, 'PIECE_MISMATCH')) {
+        this.#deps.dispatch({ type: 'failed', blob, piece, peer, reason: 'doubtful' })
+        return
+      }
       if (reason === 'lie' && this.book.hasMap && !this.book.mapProven) {
         // The map is one host's word: a piece that fails it proves nothing against its sender.
         this.book.dropMap()

@@ -94,12 +94,12 @@ describe('claims', () => {
     const kept = book()
     const hashes = range(0, 6).map((n) => Buffer.alloc(32, n))
     const claims = await Promise.all(hashes.map(async (hash) => await claim({ first: 2, hash, from: await newIdentity() })))
-    assert.equal((await kept.add(claims)).length, 6)
+    assert.equal((await kept.add(claims)).length, 4, 'what is not kept is not passed on')
     assert.deepEqual(
       kept.expected(2)?.map((hash) => Buffer.from(hash)),
       hashes.slice(0, 4)
     )
-    assert.equal(kept.authors.size, 6)
+    assert.equal(kept.authors.size, 4)
   })
 
   test('of this host’s own need no check, and are no news when they come back', async () => {
@@ -110,9 +110,36 @@ describe('claims', () => {
     assert.deepEqual(await kept.add([own]), [])
   })
 
-  test('of anybody count no more once the blob is disputed, nor does one host’s map', async () => {
+  test('of one author count once for a piece, so that nobody can keep others out', async () => {
+    const kept = book()
+    const flood = await Promise.all(range(0, 6).map((n) => claim({ first: 2, hash: Buffer.alloc(32, n) })))
+    assert.deepEqual(await kept.add(flood), flood.slice(0, 1))
+    assert.equal((await kept.add([await claim({ first: 2, from: stranger })])).length, 1)
+    assert.equal(kept.expected(2)?.length, 2)
+  })
+
+  test('that the true map contradicts are found, one for each author', async () => {
+    const kept = book()
+    const lies = await Promise.all([3, 4].map((first) => claim({ first, hash: Buffer.alloc(32, 1) })))
+    await kept.add([...lies, await claim({ first: 3, from: stranger }), await claim({ first: 5, pieces: 2 })])
+    const found = kept.contradicting(blob.map)
+    assert.deepEqual(
+      found.map((one) => one.author),
+      [author.id]
+    )
+    assert.ok(found[0] !== undefined && lies.includes(found[0]))
+  })
+
+  test('count once two hosts say the same when the blob is in dispute; one host’s map does not', async () => {
     const kept = book({ disputed: true })
-    assert.deepEqual(await kept.add([await claim({})]), [])
+    await kept.add([await claim({ hash: Buffer.alloc(32, 9) }), await claim({ from: stranger })])
+    assert.deepEqual([kept.expected(0), kept.claimed().count], [undefined, 0])
+    await kept.add([await claim({ from: await newIdentity() })])
+    assert.deepEqual(
+      kept.expected(0)?.map((hash) => Buffer.from(hash).equals(blob.hash(0))),
+      [true, true]
+    )
+    assert.deepEqual([...kept.claimed()], [0])
     assert.equal(kept.setMap(blob.map, false), false)
     assert.equal(kept.setMap(blob.map, true), true)
   })

@@ -26,6 +26,8 @@ export interface BenchOptions {
   /** The registry is reached by this in place of the real client. */
   readonly client?: RegistryClient
   readonly knownPeers?: readonly string[]
+  /** Whether the registry proves that what it sends is its own. */
+  readonly overTls?: boolean
 }
 
 /** One agent's swarm and content service: a real registry over loopback, peers, tracker and store in memory. */
@@ -70,6 +72,7 @@ export class SwarmBench implements AsyncDisposable {
         peers: this.peers,
         directory: this.directory,
         registrySource: (ref, layout) => registrySource(this.client, ref, layout),
+        overTls: () => options.overTls ?? true,
         key: identity.key,
         clock,
         log,

@@ -16,6 +16,9 @@
  *         orphans    idle, and these pieces are at no neighbour
  *         done       the whole digest is proven; root names the piece map
  *         map        the piece map, when asked for by wantMap
+ *         dispute    all pieces fit what was vouched for, and the whole does not fit its digest
+ *         evidence   claims that the pieces contradict with which this host has proven the digest; only of blobs that
+ *                    came over TLS: on plain HTTP false bytes may be anybody's
  *         cancel     the blob is wanted no longer; its leases are given back
  *         seeding    how a seed fares here: at each change of its state, and between them as often as was asked for
  *
@@ -31,11 +34,12 @@
  */
 import { z } from 'zod'
 import { platformsField, referenceField, sourceCounts } from '../api/local-api.ts'
-import { leaseSchema } from '../claims.ts'
+import { claimSchema, leaseSchema } from '../claims.ts'
 import {
   bytesField,
   digestField,
   hostIdField,
+  MAX_EVIDENCE_CLAIMS,
   MAX_LISTED_BLOBS,
   mediaTypeField,
   nameField,
@@ -160,6 +164,8 @@ export const agentMessage = z.discriminatedUnion('t', [
   z.object({ t: z.literal('orphans'), blob: digestField, pieces: piecesField }),
   z.object({ t: z.literal('done'), blob: digestField, size: sizeField, root: bytesField }),
   z.object({ t: z.literal('map'), blob: digestField, size: sizeField, hashes: bytesField }),
+  z.object({ t: z.literal('dispute'), blob: digestField }),
+  z.object({ t: z.literal('evidence'), blob: digestField, claims: z.array(claimSchema).min(1).max(MAX_EVIDENCE_CLAIMS) }),
   z.object({ t: z.literal('cancel'), blob: digestField }),
   seedingMessage
 ])

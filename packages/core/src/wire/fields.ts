@@ -6,6 +6,8 @@ import { MAX_BLOB_SIZE } from '../piece-layout.ts'
 export const MAX_LISTED_PIECES = 4096
 /** Most blobs that one message names. */
 export const MAX_LISTED_BLOBS = 1024
+/** Most claims that one message brings against their authors: one for each author is enough. */
+export const MAX_EVIDENCE_CLAIMS = 8
 
 export const digestField = z.string().max(140).refine(isDigest, 'not a digest') as unknown as z.ZodType<Digest>
 export const sizeField = z.int().min(0).max(MAX_BLOB_SIZE)

@@ -1,3 +1,4 @@
+import { type Claim, verifyClaim } from '@layerswarm/core/claims.ts'
 import type { Clock } from '@layerswarm/core/clock.ts'
 import { describeError, LayerswarmError } from '@layerswarm/core/errors.ts'
 import type { Logger } from '@layerswarm/core/log.ts'
@@ -34,6 +35,8 @@ export interface EndpointDeps {
 export class AgentEndpoint implements AsyncDisposable {
   readonly #deps: EndpointDeps
   readonly #sessions = new Map<string, Session>()
+  /** Sessions whose evidence is being checked. */
+  readonly #weighing = new Set<Session>()
   readonly #stop = new AbortController()
   #ticking: Promise<void> = Promise.resolve()
 
@@ -86,6 +89,10 @@ export class AgentEndpoint implements AsyncDisposable {
   }
 
   #take(host: string, message: AgentMessage): void {
+    if (message.t === 'evidence') {
+      void this.#weigh(host, message)
+      return
+    }
     const { clock, log, metrics, seeds, state } = this.#deps
     const from = clock.now()
     this.#apply({ type: 'message', host, message })
@@ -96,11 +103,34 @@ export class AgentEndpoint implements AsyncDisposable {
     if (message.t === 'hello') log.info({ peer: host, name: message.name, zone: message.zone, version: message.version }, 'agent connected')
   }
 
+  /** Signatures take a while to check: one message of a host at a time, what else it brings meanwhile is dropped. */
+  async #weigh(host: string, evidence: Extract<AgentMessage, { t: 'evidence' }>): Promise<void> {
+    const session = this.#sessions.get(host)
+    if (session === undefined || this.#weighing.has(session)) return
+    this.#weighing.add(session)
+    try {
+      const claims: Claim[] = []
+      for (const claim of evidence.claims) {
+        const ours = claim.blob === evidence.blob && claim.lease?.by === this.#deps.identity.id
+        if (ours && (await verifyClaim(claim))) claims.push(claim)
+      }
+      if (claims.length > 0 && this.#sessions.get(host) === session) {
+        this.#apply({ type: 'message', host, message: { ...evidence, claims } })
+      }
+    } finally {
+      this.#weighing.delete(session)
+    }
+  }
+
   #apply(event: PlannerEvent): void {
     for (const command of step(this.#deps.state, event, this.#deps.clock.now())) {
       const session = this.#sessions.get(command.host)
       if (command.type === 'send') session?.post(command.message)
-      else session?.stream.abort(new LayerswarmError('PEER_PROTOCOL', { detail: command.reason }))
+      else if (command.type === 'disconnect') session?.stream.abort(new LayerswarmError('PEER_PROTOCOL', { detail: command.reason }))
+      else {
+        const { host, name, blob, forGood } = command
+        this.#deps.log.error({ peer: host, name, digest: blob, forGood }, 'a host vouched for false bytes; it vouches for nothing any more')
+      }
     }
   }
 

@@ -2,6 +2,7 @@
 import { bytesOfRun, type PieceLayout, piecesOfRun, RUN_PIECES, runCount } from '@layerswarm/core/piece-layout.ts'
 import { PieceSet } from '@layerswarm/core/piece-set.ts'
 import type { Blob, Campaign, FleetState, Holder, Host, LeasedRun } from '../state/model.ts'
+import { type Dispute, noteAuthor } from '../state/trust.ts'
 import { HOLDERS_PER_BLOB } from './limits.ts'
 import type { UnsignedLease } from './messages.ts'
 
@@ -34,10 +35,13 @@ export function startCampaign(state: FleetState, blob: Blob, layout: PieceLayout
     runTimes: [],
     medianRunTime: 0,
     fetchedBy: new Map(),
+    dispute: undefined,
     orphaned: new Map()
   }
   blob.campaign = campaign
   state.campaigns.add(campaign)
+  const dispute = state.trust.disputes.get(blob.digest)
+  if (dispute?.openedBy !== undefined) queueAgain(campaign, dispute)
   return campaign
 }
 
@@ -47,10 +51,30 @@ export function endCampaign(state: FleetState, campaign: Campaign): void {
   campaign.blob.campaign = undefined
 }
 
-/** Holders that may be given more. */
+/** Has every run leased once more, but for those under way, each to a host that has not fetched it yet. */
+export function queueAgain(campaign: Campaign, dispute: Dispute): void {
+  campaign.dispute = dispute
+  for (const [run, host] of campaign.fetchedBy) noteAuthor(dispute, run, host.id)
+  for (let run = 0; run < campaign.runs; run++) {
+    const lease = campaign.leased.get(run)
+    if (lease?.holder.open.has(run) === true) continue
+    if (lease !== undefined) dropLease(lease)
+    putBack(campaign, run, [...(dispute.authors.get(run) ?? [])].at(-1))
+  }
+  campaign.next = campaign.runs
+}
+
+/** Whether what nobody has a lease for must come from the registry: nobody has it whole, or nobody knows who has it right. */
+export function needsRegistry(campaign: Campaign): boolean {
+  return campaign.blob.completeCount === 0 || campaign.dispute !== undefined
+}
+
+/** Holders that may be given more. In a dispute one that has nothing to do may be barred from all that waits. */
 export function activeHolders(campaign: Campaign): number {
   let count = 0
-  for (const holder of campaign.holders.values()) if (!holder.retired) count++
+  for (const { retired, open } of campaign.holders.values()) {
+    if (!retired && (campaign.dispute === undefined || open.size > 0)) count++
+  }
   return count
 }
 
@@ -59,10 +83,10 @@ export function waitingRuns(campaign: Campaign): number {
   return campaign.returned.length + campaign.runs - campaign.next
 }
 
-/** The run that goes out next, taken off the queue. */
-export function takeRun(campaign: Campaign): { run: number; instead: string | undefined } | undefined {
-  const returned = campaign.returned.shift()
-  if (returned !== undefined) return returned
+/** The run that goes to `host` next, taken off the queue. */
+export function takeRun(campaign: Campaign, host: Host): { run: number; instead: string | undefined } | undefined {
+  const place = campaign.returned.findIndex(({ run }) => campaign.dispute?.authors.get(run)?.has(host.id) !== true)
+  if (place >= 0) return campaign.returned.splice(place, 1)[0]
   while (campaign.next < campaign.runs) {
     const run = campaign.next++
     if (!campaign.leased.has(run) && !isKnown(campaign, run)) return { run, instead: undefined }
@@ -139,6 +163,7 @@ export function markFetched(lease: LeasedRun, now: number): void {
   holder.host.outstanding--
   holder.fetched.set(run, lease)
   holder.campaign.fetchedBy.set(run, holder.host)
+  if (holder.campaign.dispute !== undefined) noteAuthor(holder.campaign.dispute, run, holder.host.id)
   const { runTimes } = holder.campaign
   runTimes.push(now - Math.max(lease.since, holder.fetchedAt))
   holder.fetchedAt = now

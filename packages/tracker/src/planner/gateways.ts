@@ -27,7 +27,7 @@ export function placeOf(blob: Blob, host: Host): Gateway | undefined {
 /** Makes an asker a gateway while its zone has too few. The others hear of it where that matters. */
 export function offerPlace(blob: Blob, host: Host, now: number, out: Outbox): void {
   const members = blob.zones.get(host.zone)
-  if (members === undefined || members.gateways.length >= GATEWAYS_PER_ZONE || isGateway(blob, host)) return
+  if (members === undefined || members.gateways.length >= GATEWAYS_PER_ZONE || isGateway(blob, host) || host.distrusted) return
   members.gateways.push({ host, since: now })
   if (spansZones(blob)) present(blob, host, out)
 }

@@ -11,7 +11,7 @@ const SHUFFLE_UP_TO = 48
 /** Random probes into a large set: enough unless most of it is at the cap. */
 const MAX_PROBES = 64
 
-/** Up to `count` different hosts of `members`, each one as likely as the other, that `fits`. */
+/** Up to `count` different hosts of `members`, each one as likely as the other, that `fits`; never one that lied. */
 export function draw(random: () => number, members: Members, count: number, fits: (host: Host) => boolean): Host[] {
   const { complete, fetching } = members
   const size = complete.size + fetching.size
@@ -23,13 +23,13 @@ export function draw(random: () => number, members: Members, count: number, fits
       const pick = Math.floor(random() * left)
       const host = at(places[pick] as number)
       places[pick] = places[left - 1] as number
-      if (host !== undefined && fits(host) && !drawn.includes(host)) drawn.push(host)
+      if (host !== undefined && !host.distrusted && fits(host) && !drawn.includes(host)) drawn.push(host)
     }
     return drawn
   }
   for (let probe = 0; probe < MAX_PROBES && drawn.length < count; probe++) {
     const host = at(Math.floor(random() * size))
-    if (host !== undefined && !drawn.includes(host) && fits(host)) drawn.push(host)
+    if (host !== undefined && !host.distrusted && !drawn.includes(host) && fits(host)) drawn.push(host)
   }
   return drawn
 }

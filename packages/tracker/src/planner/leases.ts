@@ -10,6 +10,7 @@ import {
   dropLease,
   holderOf,
   medianOf,
+  needsRegistry,
   putBack,
   runBytes,
   takeFirstRun,
@@ -59,7 +60,7 @@ export function refill(state: FleetState, holder: Holder, now: number): LeasedRu
   const share = Math.ceil(waiting / Math.max(1, campaign.holders.size))
   const leases: LeasedRun[] = []
   for (let left = Math.min(short, share, target - holder.open.size); left > 0; left--) {
-    const entry = takeRun(campaign)
+    const entry = takeRun(campaign, host)
     if (entry === undefined) break
     leases.push(grant(state, holder, entry, now))
   }
@@ -99,7 +100,7 @@ export function refillAndTell(state: FleetState, holder: Holder, now: number, ou
 
 /** Whether the host may ever fetch this blob from the registry. */
 export function isEligible(campaign: Campaign, host: Host, now: number): boolean {
-  if (host.stopping || campaign.barred.has(host.id)) return false
+  if (host.stopping || host.distrusted || campaign.barred.has(host.id)) return false
   if ((campaign.pausedUntil.get(host.id) ?? 0) > now) return false
   if (host.heard <= (campaign.silenced.get(host.id) ?? -1)) return false
   return !spansZones(campaign.blob) || isGateway(campaign.blob, host)
@@ -154,7 +155,7 @@ export function giveUp(state: FleetState, leases: readonly LeasedRun[], out: Out
   for (const lease of leases) {
     const { holder } = lease
     dropLease(lease)
-    if (holder.campaign.blob.completeCount === 0) putBack(holder.campaign, lease.run, holder.host.id)
+    if (needsRegistry(holder.campaign)) putBack(holder.campaign, lease.run, holder.host.id)
   }
   const [first] = leases
   if (first === undefined) return

@@ -1,4 +1,5 @@
 import type { Lease } from '@layerswarm/core/claims.ts'
+import type { Digest } from '@layerswarm/core/digest.ts'
 import type { AgentMessage, PlannedBlob, TrackerMessage } from '@layerswarm/core/wire/directory-protocol.ts'
 
 export type PlannerEvent =
@@ -24,6 +25,14 @@ export type PlannerMessage = Unsigned<TrackerMessage>
 
 export type PlannerCommand =
   | { readonly type: 'send'; readonly host: string; readonly message: PlannerMessage }
+  /** The host vouched for false bytes of the blob. */
+  | {
+      readonly type: 'convicted'
+      readonly host: string
+      readonly name: string | undefined
+      readonly blob: Digest
+      readonly forGood: boolean
+    }
   /** The host broke the protocol. */
   | { readonly type: 'disconnect'; readonly host: string; readonly reason: string }
 

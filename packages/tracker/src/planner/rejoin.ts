@@ -26,13 +26,13 @@ export function takePartial(state: FleetState, host: Host, message: Partial, now
   addWant(blob, host)
   const campaign = blob.campaign ?? startCampaign(state, blob, layout)
   offerPlace(blob, host, now, out)
-  campaign.known.addAll(have)
+  if (!host.distrusted) campaign.known.addAll(have)
   const lost: number[] = []
   for (const { run } of message.leases) {
     if (run >= campaign.runs) continue
     const present = campaign.leased.get(run)
-    if (present === undefined) adoptLease(state, campaign, holderOf(campaign, host), run, have, now)
-    else if (present.holder.host !== host) lost.push(run)
+    if (present === undefined && !host.distrusted) adoptLease(state, campaign, holderOf(campaign, host), run, have, now)
+    else if (present?.holder.host !== host) lost.push(run)
   }
   if (lost.length > 0) send(out, host, { t: 'leases', blob: blob.digest, grant: [], revoke: lost })
   const latest = state.startedAt + MAX_QUIET_MS

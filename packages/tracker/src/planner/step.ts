@@ -16,7 +16,9 @@ import {
   unlink
 } from '../state/facts.ts'
 import type { Blob, Campaign, FleetState, Host } from '../state/model.ts'
+import { isDistrusted } from '../state/trust.ts'
 import { endCampaign } from './campaign.ts'
+import { forgive, judge, takeDispute, takeEvidence } from './disputes.ts'
 import { replaceGateway, watchGateways } from './gateways.ts'
 import { drawPeers, introduce } from './handout.ts'
 import { dismiss, handOut, release } from './leases.ts'
@@ -36,9 +38,12 @@ export function createPlanner(options: FleetOptions, now: number): FleetState {
 export function step(state: FleetState, event: PlannerEvent, now: number): PlannerCommand[] {
   const out: Outbox = []
   switch (event.type) {
-    case 'joined':
-      state.hosts.set(event.host, createHost(event.host, event.seenAt, now))
+    case 'joined': {
+      const host = createHost(event.host, event.seenAt, now)
+      host.distrusted = isDistrusted(state.trust, host.id, now)
+      state.hosts.set(host.id, host)
       break
+    }
     case 'left':
       leave(state, event.host, now, out)
       break
@@ -68,7 +73,7 @@ function take(state: FleetState, host: Host, message: AgentMessage, now: number,
         for (const digest of [...host.holds.keys()]) if (!kept.has(digest)) removeHolding(state, host, digest)
       }
       for (const digest of message.drop) removeHolding(state, host, digest)
-      for (const holding of message.add) {
+      for (const holding of host.distrusted ? [] : message.add) {
         addHolding(state, host, holding)
         finish(state, host, state.blobs.get(holding.digest), out)
       }
@@ -95,14 +100,25 @@ function take(state: FleetState, host: Host, message: AgentMessage, now: number,
       takeOrphans(state, host, message.blob, message.pieces, now, out)
       break
     case 'done': {
-      if (!host.holds.has(message.blob)) addHolding(state, host, { digest: message.blob, size: message.size })
+      if (!host.distrusted && !host.holds.has(message.blob)) addHolding(state, host, { digest: message.blob, size: message.size })
       const blob = state.blobs.get(message.blob)
       finish(state, host, blob, out)
-      if (blob !== undefined) takeRoot(state, host, blob, message.root, now, out)
+      if (blob === undefined || host.distrusted) break
+      takeRoot(state, host, blob, message.root, now, out)
+      judge(state, blob, now, out)
       break
     }
-    case 'map':
+    case 'map': {
       takeMap(state, host, message.blob, message.hashes, out)
+      const blob = state.blobs.get(message.blob)
+      if (blob !== undefined) judge(state, blob, now, out)
+      break
+    }
+    case 'dispute':
+      if (!host.distrusted) takeDispute(state, host, message.blob, now, out)
+      break
+    case 'evidence':
+      if (!host.distrusted) takeEvidence(state, host, message.blob, message.claims, now, out)
       break
     case 'cancel': {
       const blob = state.blobs.get(message.blob)
@@ -132,8 +148,10 @@ function finish(state: FleetState, host: Host, blob: Blob | undefined, out: Outb
   const campaign = blob?.campaign
   if (blob === undefined) return
   if (campaign !== undefined) {
-    campaign.returned.length = 0
-    campaign.next = campaign.runs
+    if (!host.distrusted && campaign.dispute === undefined) {
+      campaign.returned.length = 0
+      campaign.next = campaign.runs
+    }
     retire(state, host, campaign, out)
   }
   removeWant(state, blob, host)
@@ -194,6 +212,7 @@ function namePeers(state: FleetState, host: Host, blob: Blob | undefined, live: 
 function tick(state: FleetState, now: number, out: Outbox): void {
   if (now - state.tickedAt > HELD_UP_MS) state.excusedUntil = now + SILENT_MS
   state.tickedAt = now
+  forgive(state, now)
   for (const campaign of state.campaigns) {
     watchGateways(state, campaign.blob, now, out)
     watchHolders(state, campaign, now, out)

@@ -4,6 +4,7 @@ import type { Holding } from '@layerswarm/core/wire/directory-protocol.ts'
 import { IndexedSet } from './indexed-set.ts'
 import { forgetMap } from './maps.ts'
 import type { Blob, FleetState, Host, Members } from './model.ts'
+import { createTrust } from './trust.ts'
 
 /** Most blobs remembered for one host; a full disk of small images stays well below. */
 export const MAX_HOLDINGS_PER_HOST = 100_000
@@ -33,10 +34,11 @@ export function createHost(id: string, seenAt: string | undefined, now: number):
     heldBytes: 0,
     wants: new Set(),
     links: new Set(),
-    outstanding: 0,
     foreignLinks: 0,
+    outstanding: 0,
     meter: { rate: undefined, since: now, bytes: 0, busySince: now, progressAt: now },
-    stopping: false
+    stopping: false,
+    distrusted: false
   }
 }
 
@@ -141,7 +143,9 @@ export function removeWant(state: FleetState, blob: Blob, host: Host): boolean {
   return true
 }
 
+/** Connections of a host that lied are not counted: nobody is to be told of it again. */
 export function link(a: Host, b: Host): void {
+  if (a.distrusted || b.distrusted) return
   if (a.links.has(b)) return
   a.links.add(b)
   b.links.add(a)
@@ -189,6 +193,7 @@ export function createFleet(options: FleetOptions, now: number, quietMs: number)
     quietUntil: options.restarted ? now + quietMs : now,
     tickedAt: now,
     excusedUntil: now,
+    trust: createTrust(),
     totals: { registryBytes: 0, uniqueBytes: 0, plans: 0, leasesGranted: 0, leasesTakenOver: 0, leasesReturned: 0 }
   }
 }

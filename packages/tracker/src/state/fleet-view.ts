@@ -11,6 +11,8 @@ export interface FleetView {
     /** Multiaddrs, most likely one first. */
     readonly addresses: readonly string[]
     readonly state: 'idle' | 'fetching'
+    /** It vouched for false bytes: nobody is told of it, and it fetches for nobody but itself. */
+    readonly distrusted?: true
     /** Blobs held whole, and their bytes. */
     readonly blobs: number
     readonly bytes: number
@@ -103,6 +105,7 @@ function viewHost(host: Host): FleetView['hosts'][number] {
     version: host.version,
     addresses: host.address.addrs,
     state: host.wants.size > 0 ? 'fetching' : 'idle',
+    ...(host.distrusted ? { distrusted: true } : {}),
     blobs: host.holds.size,
     bytes: host.heldBytes,
     fetching: host.wants.size,

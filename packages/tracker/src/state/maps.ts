@@ -44,9 +44,9 @@ export function addMap(state: FleetState, blob: Blob, host: Host, hashes: Uint8A
   return blob.map !== undefined
 }
 
-/** The map as it goes on the wire; marks it as used. */
+/** The map as it goes on the wire; marks it as used. One host's word on a blob in dispute is worth nothing. */
 export function useMap(state: FleetState, blob: Blob): { hashes: Uint8Array; proven: boolean } | undefined {
-  if (blob.map === undefined) return undefined
+  if (blob.map === undefined || (!blob.map.proven && state.trust.disputes.has(blob.digest))) return undefined
   state.maps.delete(blob)
   state.maps.add(blob)
   return { hashes: blob.map.hashes, proven: blob.map.proven }

@@ -8,6 +8,7 @@ import type { PieceLayout } from '@layerswarm/core/piece-layout.ts'
 import type { PieceSet } from '@layerswarm/core/piece-set.ts'
 import type { Holding, PeerAddress } from '@layerswarm/core/wire/directory-protocol.ts'
 import type { IndexedSet } from './indexed-set.ts'
+import type { Dispute, Trust } from './trust.ts'
 
 /** A connected agent. */
 export interface Host {
@@ -32,13 +33,15 @@ export interface Host {
   readonly wants: Set<Blob>
   /** Hosts it was told of or that were told of it, while one of the two fetches something. */
   readonly links: Set<Host>
-  /** Runs leased to it and not fetched yet, over all blobs. */
   /** How many of those are of other zones: they take no place from hosts of the zone. */
   foreignLinks: number
+  /** Runs leased to it and not fetched yet, over all blobs. */
   outstanding: number
   readonly meter: Meter
   /** It is shutting down: no more leases. */
   stopping: boolean
+  /** It vouched for false bytes: nobody is told of it, and it vouches for nothing. */
+  distrusted: boolean
 }
 
 /** How fast leased pieces arrive at a host from the registry. Runs while it has something to fetch. */
@@ -160,6 +163,8 @@ export interface Campaign {
   medianRunTime: number
   /** Who fetched each run, so that it can be named to a host that finds it nowhere. */
   readonly fetchedBy: Map<number, Host>
+  /** While the blob is in dispute, each run is for a host that has not fetched it yet. */
+  dispute: Dispute | undefined
   /** When a piece was last said to be nowhere. */
   readonly orphaned: Map<number, number>
 }
@@ -194,5 +199,6 @@ export interface FleetState {
   tickedAt: number
   /** Silence of hosts before this time is this process's own. */
   excusedUntil: number
+  readonly trust: Trust
   readonly totals: Totals
 }

@@ -2,9 +2,11 @@ import assert from 'node:assert/strict'
 import { access } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { verifyLease } from '@layerswarm/core/claims.ts'
+import { mapRoot, signClaim, signLease, verifyLease } from '@layerswarm/core/claims.ts'
 import { isLayerswarmError } from '@layerswarm/core/errors.ts'
+import { newIdentity } from '@layerswarm/core/p2p/identity.ts'
 import { MAX_DIRECTORY_MESSAGE } from '@layerswarm/core/wire/directory-protocol.ts'
+import type { FleetView } from '../../src/state/fleet-view.ts'
 import { blobOfRuns, SCOPE } from '../planner/test-fleet.ts'
 import { type BareAgent, TestTracker } from '../test-tracker.ts'
 
@@ -85,6 +87,44 @@ test('a host that opens its stream again replaces the old one', async () => {
   assert.deepEqual(
     (await plan(again)).blobs[0]?.leases.map(({ run }) => run),
     [0, 1]
+  )
+})
+
+test('a liar is convicted by what it signed under a lease of this tracker, not by what others made up', async () => {
+  await using tracker = await TestTracker.start()
+  const { key, id } = await newIdentity()
+  const liar = await tracker.agent({ node: await tracker.node({ key, id }) })
+  const honest = [await tracker.agent(), await tracker.agent()] as const
+  const hashes = new Uint8Array(64 * 8 * 32).fill(1)
+  for (const agent of [liar, ...honest]) agent.hello()
+  const lease = (await plan(liar)).blobs[0]?.leases[0]
+  assert.ok(lease)
+  for (const agent of honest) {
+    agent.say({ t: 'done', blob: blob.digest, size: blob.size, root: mapRoot(blob.digest, hashes) })
+    agent.say({ t: 'map', blob: blob.digest, size: blob.size, hashes })
+  }
+  const words = { blob: blob.digest, first: lease.run * 8, hashes: new Uint8Array(32).fill(2), author: id }
+  const next = blobOfRuns(64, 'next')
+  const ask = async () => {
+    liar.say({ t: 'plan', id: 2, scope: SCOPE, blobs: [next], origin: true, want: true })
+    return (await liar.next('plan')).blobs[0]?.leases.length
+  }
+  const forged = await signClaim((await newIdentity()).key, { ...words, lease })
+  const foreign = await newIdentity()
+  const unleased = await signClaim(key, { ...words, lease: await signLease(foreign.key, { ...lease, by: foreign.id }) })
+  honest[0].say({ t: 'evidence', blob: blob.digest, claims: [forged, unleased, await signClaim(key, words)] })
+  assert.ok(await ask())
+  let open = await ask()
+  for (let attempt = 0; attempt < 100 && open !== 0; attempt++) {
+    honest[0].say({ t: 'evidence', blob: blob.digest, claims: [await signClaim(key, { ...words, lease })] })
+    open = await ask()
+  }
+  assert.equal(open, 0)
+  assert.deepEqual((await liar.next('leases')).revoke, [0, 1])
+  const { hosts } = (await (await tracker.get('/v1/fleet')).json()) as FleetView
+  assert.deepEqual(
+    hosts.filter(({ distrusted }) => distrusted).map((host) => host.id),
+    [id]
   )
 })
 

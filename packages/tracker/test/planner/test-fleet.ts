@@ -38,6 +38,7 @@ export class TestFleet {
   now: number
   readonly inbox = new Map<string, PlannerMessage[]>()
   readonly disconnected: string[] = []
+  readonly convicted: Extract<PlannerCommand, { type: 'convicted' }>[] = []
 
   constructor(options: Partial<FleetOptions> = {}, now = 10_000) {
     this.now = now
@@ -121,10 +122,9 @@ export class TestFleet {
 
   apply(commands: readonly PlannerCommand[]): void {
     for (const command of commands) {
-      if (command.type === 'disconnect') {
-        this.disconnected.push(command.host)
-        continue
-      }
+      if (command.type === 'disconnect') this.disconnected.push(command.host)
+      if (command.type === 'convicted') this.convicted.push(command)
+      if (command.type !== 'send') continue
       const messages = this.inbox.get(command.host) ?? []
       messages.push(command.message)
       this.inbox.set(command.host, messages)
