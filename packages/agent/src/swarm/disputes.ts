@@ -53,15 +53,15 @@ export class Disputes {
     const authors = [...book.authors].filter((author) => author !== self)
     log.error({ digest, authors }, 'the blob does not match its digest; the claims of these hosts are in doubt')
     onPieceFailure('digest')
-    if (this.#disputed.size >= MAX_DISPUTED) this.#disputed.clear()
-    this.#disputed.add(digest)
     if (authors.length > 0) directory.tell({ t: 'dispute', blob: digest })
     const pieces = [...partial.have()].filter((piece) => !fromRegistry.has(piece))
-    await this.discard(transfer, pieces.length === 0 ? undefined : pieces)
+    await this.refute(transfer, pieces.length === 0 ? undefined : pieces)
   }
 
-  /** Forgets pieces of the blob, all unless named. */
-  async discard({ digest, partial }: Transfer, pieces?: readonly number[]): Promise<void> {
+  /** Forgets false pieces, all unless named. The same word must not bring them here again. */
+  async refute({ digest, partial }: Transfer, pieces?: readonly number[]): Promise<void> {
+    if (this.#disputed.size >= MAX_DISPUTED) this.#disputed.clear()
+    this.#disputed.add(digest)
     try {
       await partial.discard(pieces)
     } catch (error) {

@@ -219,7 +219,7 @@ export class Swarm implements AsyncDisposable {
   /** Clients may have been sent some of the false pieces: they are cut off, and begin anew with what is left. */
   async #refuted(transfer: Transfer, pieces: readonly number[]): Promise<void> {
     const { digest, partial } = transfer
-    await this.#disputes.discard(transfer, pieces)
+    await this.#disputes.refute(transfer, pieces)
     if (!partial.complete) await this.abandon(digest, new LayerswarmError('DIGEST_MISMATCH', { detail: digest }))
   }
 
