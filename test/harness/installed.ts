@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict'
-import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { FakeRegistry } from '@layerswarm/testkit/fake-registry.ts'
 import { buildImage, imageBytes } from '@layerswarm/testkit/oci-image.ts'
@@ -13,27 +12,35 @@ const LISTEN = ['--mirror-listen', '--admin-listen', '--p2p-listen', '--http-lis
   flag,
   LOOPBACK
 ])
-const NO_CONFIG = ['--config', '/dev/null']
+/** Nothing of this machine may have a say. */
+const ALONE = ['--config', '/dev/null', '--containerd-address', 'none']
+
+/** A `layerswarm` that was installed. */
+export interface Installed {
+  /** The program, and what its arguments follow. */
+  readonly command: readonly [program: string, ...args: string[]]
+  /** What it has of an environment. */
+  readonly env: Readonly<Record<string, string>>
+  /** A folder that it may make for its data. */
+  readonly dataDir: string
+  /** A folder for its log. */
+  readonly dir: string
+}
 
 /**
- * A `layerswarm` that was installed does its work: an agent with a tracker starts, pulls an image of layers that its
- * second thread has to hash, checks it, and ends at once when told to.
- * @param program the installed command
- * @param path the PATH that it is given
- * @param dir a folder for its data
+ * It does its work: an agent with a tracker starts, pulls an image of layers that its second thread has to hash, checks
+ * it, and ends at once when told to.
  */
-export async function assertWorks(program: string, path: string, dir: string): Promise<void> {
-  mkdirSync(dir)
-  const env = { PATH: path, HOME: dir }
-  const run = (...args: string[]): Promise<string> => command(program, args, { env, cwd: dir })
+export async function assertWorks({ command: [program, ...first], env, dataDir, dir }: Installed): Promise<void> {
+  const run = (...args: string[]): Promise<string> => command(program, [...first, ...args], { env })
 
   await using registry = await FakeRegistry.start()
   const image = await buildImage({ layers: [{ seed: 'installed', size: 9_000_000, compression: 'none' }] })
   await pushImage(image, registry.url, 'team/app', 'v1')
   const name = `${registry.host}/team/app:v1`
 
-  const daemon = ['standalone', ...NO_CONFIG, ...LISTEN, '--data-dir', join(dir, 'data'), '--insecure-registry', registry.host]
-  await using agent = new RunningProcess(program, [...daemon, '--log-format', 'json'], { log: join(dir, 'agent.log'), env })
+  const options = [...ALONE, ...LISTEN, '--data-dir', dataDir, '--insecure-registry', registry.host, '--log-format', 'json']
+  await using agent = new RunningProcess(program, [...first, 'standalone', ...options], { log: join(dir, 'agent.log'), env })
   await agent.ready(() => admin(agent) !== undefined)
   const local = ['--agent', String(admin(agent)), '--json']
   assert.equal(JSON.parse(await run('pull', name, ...local)).bytes, imageBytes(image))
