@@ -76,6 +76,8 @@ export interface AgentOptions {
   readonly tracker?: string
   /** The registry that the agent may reach over plain HTTP. */
   readonly insecureRegistry?: string
+  /** The socket of a containerd that it shares with; none otherwise, for a containerd of the machine may have no say in a test. */
+  readonly containerd?: string
   readonly args?: readonly string[]
   readonly env?: Readonly<Record<string, string>>
   readonly dataDir?: string
@@ -120,8 +122,19 @@ export class Agent {
 
   /** Starts the program without waiting for anything. */
   launch(): RunningProcess {
-    const { clusterKey, tracker, insecureRegistry, args = [], env = {} } = this.#options
-    const given = ['agent', ...NO_CONFIG, '--data-dir', this.dataDir, '--name', this.host.name, '--log-format', 'json']
+    const { clusterKey, tracker, insecureRegistry, containerd = 'none', args = [], env = {} } = this.#options
+    const given = [
+      'agent',
+      ...NO_CONFIG,
+      '--data-dir',
+      this.dataDir,
+      '--name',
+      this.host.name,
+      '--log-format',
+      'json',
+      '--containerd-address',
+      containerd
+    ]
     if (clusterKey !== undefined) given.push('--cluster-key', clusterKey)
     if (tracker !== undefined) given.push('--tracker', tracker)
     if (this.#port !== DEFAULT_PORT) {

@@ -31,7 +31,8 @@ import { LocalImages } from './images/local-images.ts'
 import { Pushed } from './images/pushed.ts'
 import { Mirror } from './mirror/mirror.ts'
 import { Libp2pPeerNetwork } from './peers/network.ts'
-import type { DirectoryNote, ImageService, PeerDirectory, PeerNetwork } from './ports.ts'
+import type { BlobStore, DirectoryNote, ImageService, PeerDirectory, PeerNetwork } from './ports.ts'
+import { type RateLimits, rateLimits } from './rate-limits.ts'
 import { authPaths } from './registry/auth-paths.ts'
 import { UndiciRegistryClient } from './registry/registry-client.ts'
 import { registrySource } from './registry/registry-source.ts'
@@ -91,6 +92,7 @@ export async function startAgent(config: AgentConfig, { log, clock = systemClock
       store,
       uploadPolicy: nextUpload,
       peerHas: (peer, blob, piece) => late.swarm?.peerHas(peer, blob, piece) ?? false,
+      limits: local.limits,
       clock,
       log,
       metrics: {
@@ -111,17 +113,27 @@ export async function startAgent(config: AgentConfig, { log, clock = systemClock
   })
   announcer.start(directory)
 
-  const swarm = parts.use(createSwarm({ local, identity, peers, directory, clock, log }))
+  const swarm = parts.use(createSwarm({ local, store, identity, peers, directory, clock, log }))
   late.swarm = swarm
   const access = new OriginAccess({ registry, clock })
   const content = parts.use(
-    new SwarmContentService({ store, swarm, directory, registry, access, knownPeers: () => knownPeers.all(), clock, log })
+    new SwarmContentService({
+      store,
+      swarm,
+      directory,
+      registry,
+      access,
+      knownPeers: () => knownPeers.all(),
+      linkRate: local.limits.lowest,
+      clock,
+      log
+    })
   )
   const index = announcer.watched()
   const runtime = new ContainerdImages({ find })
   const images = new Images({ registry, index, content, runtime, clock, log }, { staleTags: config.staleTags })
   const containerdImages = new ForeignImages({ store, index, log })
-  const imagesHere = new LocalImages({ store, index: containerdImages.named(), images, uploads: registry.uploads, clock, log })
+  const imagesHere = new LocalImages({ store, index: containerdImages.named(), images, uploads: registry.uploads, registry, clock, log })
   const containerdContent = new ContainerdContent({ find, clock, log })
   const ingested = config.keep === 'until-ingested' ? new Ingested({ store: local.store, foreign: containerd, clock, log }) : undefined
   parts.use(shareForeign({ content: containerdContent, store: containerd, images: containerdImages, ingested, log }))
@@ -177,14 +189,14 @@ export async function openLocal(
   const { store, registry } = local
   const identity = await loadIdentity(config.dataDir)
   const directory = new OfflineDirectory()
-  const swarm = parts.use(createSwarm({ local, identity, peers: new SoloNetwork(identity.id), directory, clock, log }))
+  const swarm = parts.use(createSwarm({ local, store, identity, peers: new SoloNetwork(identity.id), directory, clock, log }))
   const access = new OriginAccess({ registry, clock })
   const content = parts.use(new SwarmContentService({ store, swarm, directory, registry, access, knownPeers: () => [], clock, log }))
   const runtime = new ContainerdImages({
     find: () => findContainerd({ address: config.containerdAddress, root: config.containerdRoot })
   })
   const images = new Images({ registry, index: store.content, content, runtime, clock, log }, { staleTags: config.staleTags })
-  const imagesHere = new LocalImages({ store, index: store.content, images, uploads: registry.uploads, clock, log })
+  const imagesHere = new LocalImages({ store, index: store.content, images, uploads: registry.uploads, registry, clock, log })
   const running = parts.move()
   return { images, local: imagesHere, [Symbol.asyncDispose]: () => running.disposeAsync() }
 }
@@ -193,6 +205,7 @@ interface Storage extends AsyncDisposable {
   readonly store: FsBlobStore
   readonly registry: UndiciRegistryClient
   readonly overTls: (registry: string) => boolean
+  readonly limits: RateLimits
   readonly metrics: AgentMetrics
   readonly metricsRegistry: ReturnType<typeof createMetricsRegistry>
 }
@@ -211,12 +224,14 @@ async function openStorage(config: AgentConfig, log: Logger): Promise<Storage> {
   const files = config.registryAuth === 'none' ? [] : authPaths({ env, home, uid: process.getuid?.() })
   const named = config.registryAuth === 'none' ? undefined : config.registryAuth
   const credentials = parts.use(new StoredCredentials({ clock: systemClock, log }, { named, files, env }))
+  const limits = rateLimits(config, systemClock)
   const registries = new Map(config.registry.map((host) => [host, { insecure: config.insecureRegistry.includes(host) }]))
   const registry = parts.use(
     new UndiciRegistryClient(
       {
         log,
         credentials,
+        limit: limits.registry,
         metrics: {
           onRequest: ({ registry, status }) => metrics.registryRequests.inc({ registry, status: String(status) }),
           onBytes: ({ bytes }) => metrics.bytes.inc({ direction: 'in', source: 'registry' }, bytes),
@@ -228,7 +243,7 @@ async function openStorage(config: AgentConfig, log: Logger): Promise<Storage> {
   )
   const open = parts.move()
   const overTls = (host: string) => registries.get(host)?.insecure === false
-  return { store, registry, overTls, metrics, metricsRegistry, [Symbol.asyncDispose]: () => open.disposeAsync() }
+  return { store, registry, overTls, limits, metrics, metricsRegistry, [Symbol.asyncDispose]: () => open.disposeAsync() }
 }
 
 /** The metrics, with what is only worth counting when somebody asks. */
@@ -271,6 +286,8 @@ async function openDirectory(
 
 interface SwarmParts {
   readonly local: Storage
+  /** Where it answers from, and writes to. */
+  readonly store: BlobStore
   readonly identity: Identity
   readonly peers: PeerNetwork
   readonly directory: PeerDirectory
@@ -278,8 +295,8 @@ interface SwarmParts {
   readonly log: Logger
 }
 
-function createSwarm({ local, identity, peers, directory, clock, log }: SwarmParts): Swarm {
-  const { store, registry, metrics } = local
+function createSwarm({ local, store, identity, peers, directory, clock, log }: SwarmParts): Swarm {
+  const { registry, metrics } = local
   return new Swarm({
     store,
     peers,
@@ -290,6 +307,7 @@ function createSwarm({ local, identity, peers, directory, clock, log }: SwarmPar
     clock,
     log,
     random: Math.random,
+    downloadLimit: local.limits.downloadRate,
     metrics: {
       pieceFailure: (reason) => metrics.pieceFailures.inc({ reason }),
       received: (source, bytes) => source === 'peer' && metrics.bytes.inc({ direction: 'in', source }, bytes),

@@ -1,0 +1,151 @@
+// needs: root ip tc nsenter unshare docker-registry containerd ctr runc busybox
+import assert from 'node:assert/strict'
+import { chmodSync, globSync, lstatSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { after, before, describe, test } from 'node:test'
+import { hexOf } from '@layerswarm/core/digest.ts'
+import { Containerd } from '../harness/containerd.ts'
+import { verifyBlobs } from '../harness/content.ts'
+import { Fleet } from '../harness/fleet.ts'
+import { type Agent, layerswarm, MIRROR } from '../harness/layerswarm.ts'
+import { waitUntil } from '../harness/process.ts'
+import type { PublishedImage } from '../harness/published-image.ts'
+
+const MIB = 1024 * 1024
+/** What an agent keeps beside content: its index, its key. */
+const NO_CONTENT = MIB
+
+describe('what containerd holds is shared where it lies', { timeout: 120_000 }, () => {
+  const stack = new AsyncDisposableStack()
+  let fleet: Fleet
+  let containerd: Containerd
+  let holder: Agent
+  let image: PublishedImage
+  let other: PublishedImage
+
+  before(async () => {
+    fleet = stack.use(await Fleet.create({ hosts: 2 }))
+    image = await fleet.registry.publish('team/held', { index: true, layers: [{ seed: 'held', size: 12 * MIB }] })
+    other = await fleet.registry.publish('team/rotten', { layers: [{ seed: 'rotten', size: 2 * MIB }] })
+    containerd = await Containerd.start(fleet.host(1), { insecure: [fleet.registry.name] })
+    for (const name of ['team/held', 'team/rotten']) await containerd.fetch(`${fleet.registry.name}/${name}:v1`)
+    // The same bytes but for one, as a disk that fails would give them.
+    const file = blobFile(other)
+    const bytes = readFileSync(file)
+    bytes[1000] = (bytes[1000] ?? 0) ^ 1
+    chmodSync(file, 0o644)
+    writeFileSync(file, bytes)
+    await fleet.registry.process.stop()
+    holder = await fleet.startAgent(fleet.host(1), { containerd: containerd.socket })
+    await fleet.startAgent(fleet.host(2))
+  })
+  after(() => stack.disposeAsync())
+
+  function blobFile({ layers: [layer] }: PublishedImage): string {
+    assert.ok(layer)
+    return join(containerd.root, 'io.containerd.content.v1.content/blobs/sha256', hexOf(layer.digest))
+  }
+
+  async function ofContainerd(): Promise<Record<'offered' | 'unproven' | 'corrupt', { blobs: number; bytes: number }>> {
+    return JSON.parse((await holder.host.client.http(`${holder.admin}/v1/status`)).text).containerd
+  }
+
+  function pull(repository: string, { root }: PublishedImage) {
+    return layerswarm(fleet.host(2), ['pull', `${fleet.registry.name}/${repository}@${root.digest}`, '--json'])
+  }
+
+  test('a peer pulls an image that only containerd has, without a registry and without a second copy', async () => {
+    // All of both images, but for the corrupt layer.
+    const sound = [...image.manifests, image.config, ...image.layers, ...other.manifests, other.config]
+    assert.ok(await waitUntil(async () => (await ofContainerd()).offered.blobs === sound.length, 10_000))
+    const pulled = await pull('team/held', image)
+    assert.equal(pulled.code, 0, pulled.stderr)
+    const { counts, bytes } = JSON.parse(pulled.stdout)
+    assert.deepEqual(counts, { local: 0, peer: bytes, registry: 0 })
+    assert.deepEqual(await verifyBlobs(holder.blobs), [])
+    const used = diskBytes(holder.dataDir)
+    assert.ok(used < NO_CONTENT, `the agent's data directory takes ${used} bytes beside containerd's`)
+  })
+
+  test('ls and check tell of them, and where they lie', async () => {
+    const { stdout } = await layerswarm(fleet.host(1), ['ls', '--json'])
+    const name = `${fleet.registry.name}/team/held:v1`
+    const listed = JSON.parse(stdout).images.find((one: { image: string }) => one.image === name)
+    assert.equal(listed?.state, 'complete')
+    const blobs = JSON.parse((await layerswarm(fleet.host(1), ['ls', '--blobs', '--json'])).stdout)
+    const layer = blobs.find(({ digest }: { digest: string }) => digest === image.layers[0]?.digest)
+    assert.deepEqual(layer.places, ['containerd'])
+    assert.deepEqual(layer.images, [name])
+    assert.equal((await layerswarm(fleet.host(1), ['check', name, '--verify'])).code, 0)
+  })
+
+  test('a corrupt blob is never offered', async () => {
+    assert.equal((await ofContainerd()).corrupt.blobs, 1)
+    const digest = other.layers[0]?.digest
+    assert.equal((await holder.host.client.http(`${holder.admin}/v1/blobs/${digest}`)).status, 404)
+    const blob = await fleet.host(2).client.http(`${MIRROR}/v2/team/rotten/blobs/${digest}?ns=${encodeURIComponent(fleet.registry.name)}`)
+    assert.notEqual(blob.status, 200)
+    assert.equal((await layerswarm(fleet.host(1), ['check', `${fleet.registry.name}/team/rotten:v1`])).code, 1)
+  })
+
+  test('what containerd drops is offered no longer', async () => {
+    await containerd.ctr(['images', 'rm', '--sync', `${fleet.registry.name}/team/held:v1`, `${fleet.registry.name}/team/rotten:v1`])
+    assert.ok(await waitUntil(async () => (await ofContainerd()).offered.blobs === 0, 10_000))
+    const { stdout } = await layerswarm(fleet.host(1), ['ls', '--blobs', '--json'])
+    assert.deepEqual(JSON.parse(stdout), [])
+  })
+})
+
+describe('an agent and containerd as neighbours', { timeout: 120_000 }, () => {
+  const stack = new AsyncDisposableStack()
+  let fleet: Fleet
+  let containerd: Containerd
+  let agent: Agent
+
+  before(async () => {
+    fleet = stack.use(await Fleet.create({ hosts: 1 }))
+    containerd = await Containerd.start(fleet.host(1), { mirror: MIRROR })
+    agent = await fleet.startAgent(fleet.host(1), { containerd: containerd.socket, args: ['--keep', 'until-ingested'] })
+  })
+  after(() => stack.disposeAsync())
+
+  test('until-ingested: what came through the agent is on disk once, in containerd', async () => {
+    const image = await fleet.registry.publish('team/ingested', { index: true, layers: [{ seed: 'ingested', size: 6 * MIB }] })
+    await containerd.pull(`${fleet.registry.name}/team/ingested:v1`)
+    // A fetch lingers for its clients before its blob may go.
+    assert.ok(await waitUntil(async () => (await verifyBlobs(agent.blobs)).length === 0, 60_000))
+    const { blobs } = await containerd.content()
+    assert.deepEqual(blobs, [...image.manifests, image.config, ...image.layers].map(({ digest }) => digest).sort())
+    assert.ok(diskBytes(agent.dataDir) < NO_CONTENT)
+    // And it is had from there when it is asked for again.
+    await agent.pull(fleet.registry.name, 'team/ingested', 'v1', image)
+  })
+
+  test('pull --containerd gives an image that ctr runs', async () => {
+    const image = await fleet.registry.publish('team/tool', {
+      index: true,
+      layers: [{ seed: 'tool', size: MIB, files: { '/bin/busybox': { content: readFileSync('/bin/busybox'), mode: 0o755 } } }],
+      config: { Cmd: ['/bin/busybox', 'echo', 'as it should be'] }
+    })
+    const name = `${fleet.registry.name}/team/tool:v1`
+    const first = await layerswarm(fleet.host(1), ['pull', name, '--containerd', '--json'])
+    assert.equal(first.code, 0, first.stderr)
+    const given = JSON.parse(first.stdout).containerd
+    assert.equal(given.blobs, image.manifests.length + 2)
+    // The same again finds all of it there.
+    const second = await layerswarm(fleet.host(1), ['pull', name, '--containerd', '--json'])
+    assert.deepEqual(JSON.parse(second.stdout).containerd, { namespace: 'default', blobs: 0, bytes: 0 })
+    const printed = await containerd.ctr(['run', '--rm', '--snapshotter', 'native', name, 'tool'])
+    assert.equal(printed.trim(), 'as it should be')
+    assert.match(await containerd.ctr(['images', 'check', `name==${name}`]), /complete \(2\/2\)/)
+    assert.equal((await containerd.ctr(['leases', 'ls', '--quiet'])).trim(), '')
+  })
+})
+
+/** What the files below a folder take of the disk. */
+function diskBytes(dir: string): number {
+  return globSync('**/*', { cwd: dir })
+    .map((name) => join(dir, name))
+    .filter((path) => lstatSync(path).isFile())
+    .reduce((sum, path) => sum + statSync(path).blocks * 512, 0)
+}
