@@ -2,7 +2,7 @@ import { hostPort, listenAddress, peerListenAddress, peerMultiaddr, registryHost
 import { commonOptions, hostName, httpListen, peerListen, requireKeyBeyondLoopback } from '@layerswarm/core/config/common-options.ts'
 import { nameText, oneOf, onOff, path, textField } from '@layerswarm/core/config/fields.ts'
 import { type ConfigOf, list, type OptionSet, option, optional } from '@layerswarm/core/config/options.ts'
-import { size } from '@layerswarm/core/config/quantities.ts'
+import { rate, size } from '@layerswarm/core/config/quantities.ts'
 import { LayerswarmError } from '@layerswarm/core/errors.ts'
 
 /** Public registries that most images come from; others are named by the operator, since `ns` comes from the network. */
@@ -60,6 +60,9 @@ const agentSpecs = {
     'when the registry cannot be reached, answer a tag with the last digest that this host knew (host) or fail (off)',
     'host'
   ),
+  uploadLimit: optional(rate, 'most that this host sends to peers; clients on this host are not held back'),
+  downloadLimit: optional(rate, 'most that this host receives, from peers and registries together'),
+  registryLimit: optional(rate, 'most that this host receives from registries'),
   maxDisk: optional(size, 'most bytes of content kept on disk', "80 % of the file system's free space at first start"),
   containerdAddress: optional(
     containerdAddress,

@@ -492,6 +492,8 @@ export interface OpenContent extends AsyncDisposable {
   readonly size: number
   /** Where the bytes in hand came from, so far; they add up to `size` once all are here. */
   counts(): SourceCounts
+  /** A number that grows with every byte that comes in for it, also of pieces that are not whole yet; by default what `counts` tells. */
+  moved?(): number
   /**
    * The bytes of `range` in order. The first chunk arrives only once it may be relayed.
    * @throws when no source is left; the client's connection must then be cut

@@ -31,6 +31,12 @@ it('has the documented defaults', () => {
     allowPush: false,
     certsDir: ['/etc/containerd/certs.d', '/etc/docker/certs.d', '/etc/containers/certs.d'],
     staleTags: 'host',
+    containerdAddress: undefined,
+    containerdRoot: undefined,
+    keep: 'on',
+    uploadLimit: undefined,
+    downloadLimit: undefined,
+    registryLimit: undefined,
     maxDisk: undefined,
     dataDir: '/var/lib/layerswarm',
     clusterKey: undefined,
@@ -39,6 +45,18 @@ it('has the documented defaults', () => {
   })
   const { trackerListen, httpListen } = read(standaloneOptions)
   assert.deepEqual([trackerListen.port, httpListen.port], [5060, 5061])
+})
+
+it('takes rates as limits, in bytes or bits a second', () => {
+  const { uploadLimit, downloadLimit, registryLimit } = read(agentOptions, {
+    uploadLimit: '10MB/s',
+    downloadLimit: '80Mbit/s',
+    registryLimit: '4Mi/s'
+  })
+  assert.deepEqual([uploadLimit, downloadLimit, registryLimit], [10e6, 10e6, 4 * 2 ** 20])
+  for (const wrong of ['10MB', '0/s', '-1MB/s', 'fast']) {
+    assert.throws(() => read(agentOptions, { uploadLimit: wrong }), { code: 'CONFIG_INVALID' })
+  }
 })
 
 it('keeps data of a user who is not root under XDG_DATA_HOME', () => {

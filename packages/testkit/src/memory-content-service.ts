@@ -21,6 +21,8 @@ export interface ContentFault {
   readonly ends?: boolean
   /** What `counts` says; may be changed while content is open. */
   readonly counts?: SourceCounts
+  /** What `moved` says: bytes that have come in, also of pieces that are not whole. */
+  readonly moved?: () => number
 }
 
 /** Content by digest, in memory, with faults: for tests of what stands in front of a content service. */
@@ -55,6 +57,7 @@ export class MemoryContentService implements ContentService {
     return {
       size: bytes.byteLength,
       counts: () => fault.counts ?? { local: bytes.byteLength, peer: 0, registry: 0 },
+      moved: () => fault.moved?.() ?? 0,
       read: (range, read = {}) => this.#read(ref.digest, bytes, range, fault, read.signal),
       [Symbol.asyncDispose]: async () => {
         this.held--

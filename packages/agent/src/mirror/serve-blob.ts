@@ -82,7 +82,7 @@ export async function serveBlob(
   const cut = cutFor(exchange, size, OCTETS, headers.ETag ?? '')
 
   let open: OpenContent | undefined
-  const progress = () => (open === undefined ? 0 : movedBytes(open.counts())) + exchange.sent
+  const progress = () => (open === undefined ? 0 : movedBytes(open)) + exchange.sent
   const patience = patienceWith({ byNamespace: target.byNamespace, start: cut.ranges[0]?.start ?? 0 })
   using watch = new Watch({ clock, progress, signal: exchange.signal }, patience)
   try {

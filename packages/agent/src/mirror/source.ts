@@ -1,4 +1,4 @@
-import type { SourceCounts } from '../ports.ts'
+import type { OpenContent, SourceCounts } from '../ports.ts'
 
 /** Where bytes came from, as the response header and the log say it. */
 export type SourceName = 'local' | 'peer' | 'registry' | 'mixed'
@@ -9,6 +9,8 @@ export function sourceOf(counts: SourceCounts): SourceName {
   return used.length > 1 ? 'mixed' : (used[0] ?? 'local')
 }
 
-export function movedBytes(counts: SourceCounts): number {
-  return counts.local + counts.peer + counts.registry
+/** Changes with every byte that comes in for content. */
+export function movedBytes(content: Pick<OpenContent, 'counts' | 'moved'>): number {
+  const { local, peer, registry } = content.counts()
+  return local + peer + registry + (content.moved?.() ?? 0)
 }

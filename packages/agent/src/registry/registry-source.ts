@@ -1,7 +1,7 @@
 import { LayerswarmError } from '@layerswarm/core/errors.ts'
 import { bytesOfRun, type PieceLayout, type PieceRun, pieceAt, pieceLength } from '@layerswarm/core/piece-layout.ts'
 import { PieceSet } from '@layerswarm/core/piece-set.ts'
-import type { Abortable, Availability, ContentRef, FetchedPiece, PieceSource, RegistryClient } from '../ports.ts'
+import type { Abortable, Availability, ContentRef, FetchedPiece, FetchOptions, PieceSource, RegistryClient } from '../ports.ts'
 
 /** Piece buffers kept for the next fetch (at most 4 MiB each): a fetch every few pieces would else allocate without end. */
 const MAX_SPARE_BUFFERS = 8
@@ -28,7 +28,7 @@ async function* fetchRun(
   ref: ContentRef,
   layout: PieceLayout,
   run: PieceRun,
-  { signal }: Abortable = {}
+  { signal, onProgress }: FetchOptions = {}
 ): AsyncGenerator<FetchedPiece> {
   signal?.throwIfAborted()
   if (run.count === 0) return
@@ -38,7 +38,7 @@ async function* fetchRun(
   try {
     const { size, range, body } = await client.content(ref, bytesOfRun(layout, run), { signal: either })
     if (size !== layout.size) throw new LayerswarmError('SIZE_MISMATCH', { detail: `${ref.digest}: ${size} bytes, not ${layout.size}` })
-    yield* pieces(body, layout, { first: pieceAt(layout, range.start), end: pieceAt(layout, range.end - 1) + 1 }, buffer)
+    yield* pieces(body, layout, { first: pieceAt(layout, range.start), end: pieceAt(layout, range.end - 1) + 1 }, buffer, onProgress)
   } finally {
     // Ends a request whose body was not read to its end.
     ended.abort()
@@ -50,7 +50,8 @@ async function* pieces(
   body: AsyncIterable<Uint8Array>,
   layout: PieceLayout,
   { first, end }: { readonly first: number; readonly end: number },
-  buffer: Uint8Array
+  buffer: Uint8Array,
+  onProgress: FetchOptions['onProgress']
 ): AsyncGenerator<FetchedPiece> {
   let piece = first
   let filled = 0
@@ -62,6 +63,7 @@ async function* pieces(
       buffer.set(part, filled)
       at += part.byteLength
       filled += part.byteLength
+      onProgress?.(part.byteLength)
       if (filled < length) continue
       yield { piece, bytes: buffer.subarray(0, length) }
       piece++

@@ -39,6 +39,8 @@ export interface ContentServiceDeps {
   readonly knownPeers: () => Parameters<Swarm['introduce']>[0]
   readonly clock: Clock
   readonly log: Logger
+  /** What this host may move, bytes a second, so that others are not made to wait for it. */
+  readonly linkRate?: number | undefined
 }
 
 /** Hit, join, or fetch: the one place where a request for content by digest meets the store and the swarm. */
@@ -183,10 +185,11 @@ export class SwarmContentService implements ContentService {
   }
 
   async #plan(ref: ContentRef, scope: string, blobs: readonly { digest: Digest; size: number }[]): Promise<void> {
-    const { swarm, directory, access, log, knownPeers } = this.#deps
+    const { swarm, directory, access, log, knownPeers, linkRate } = this.#deps
     try {
       const origin = directory.connected && (await access.granted(ref))
-      swarm.planned(await directory.plan({ scope, blobs, origin, want: true }, { signal: this.#stop.signal }))
+      const want = { scope, blobs, origin, want: true, ...(linkRate !== undefined && { rate: linkRate }) }
+      swarm.planned(await directory.plan(want, { signal: this.#stop.signal }))
     } catch (error) {
       if (this.#stop.signal.aborted) return
       log.debug({ error: describeError(error) }, 'no plan; this host goes by owner order')

@@ -96,7 +96,7 @@ export function startFetches(state: SwarmState, blob: BlobState, now: number): S
     const run = (Number.isFinite(waiting) ? nextSpan(blob, waiting) : undefined) ?? nextSpan(blob, 0)
     if (run === undefined) break
     if (blob.fetches.length === 0) restartWindow(blob, now)
-    const fetch = { id: state.nextFetch++, run, next: run.first, since: now }
+    const fetch = { id: state.nextFetch++, run, next: run.first, since: now, counted: 0 }
     blob.fetches.push(fetch)
     commands.push({ type: 'fetch', blob: blob.digest, fetch: fetch.id, run })
   }
@@ -105,7 +105,8 @@ export function startFetches(state: SwarmState, blob: BlobState, now: number): S
 
 /** A piece has come from the registry, news or not: it was paid for, and it shows how long pieces take, and the first one. */
 export function noteRegistryPiece(blob: BlobState, piece: number, bytes: number, now: number): void {
-  blob.report.bytes += bytes
+  const fetch = blob.fetches.find((candidate) => piece >= candidate.next && piece < candidate.run.first + candidate.run.count)
+  blob.report.bytes += bytes - (fetch?.counted ?? 0)
   blob.registryFailures = 0
   noteThroughput(blob, bytes, now)
   const fetch = blob.fetches.find((candidate) => piece >= candidate.next && piece < candidate.run.first + candidate.run.count)
@@ -125,6 +126,7 @@ export function noteLanded(blob: BlobState, piece: number): void {
   blob.unspread.add(piece)
   if (blob.holders.size === 0 || (blob.copies[piece] ?? 0) > 0) noteSpread(blob, piece)
 }
+  fetch.counted = 0
 
 export function noteSpread(blob: BlobState, piece: number): void {
   if (blob.unspread.delete(piece)) blob.report.spread.add(piece)

@@ -7,7 +7,14 @@ import type { Gateway, PeerAddress } from '@layerswarm/core/wire/directory-proto
 import type { DirectoryNote } from '../ports.ts'
 
 export type SwarmEvent =
-  | { readonly type: 'open'; readonly blob: Digest; readonly layout: PieceLayout; readonly have: PieceSet }
+  | {
+      readonly type: 'open'
+      readonly blob: Digest
+      readonly layout: PieceLayout
+      readonly have: PieceSet
+      /** Blobs of one image have this in common; by default a blob stands for itself. */
+      readonly pull?: string
+    }
   | { readonly type: 'close'; readonly blob: Digest }
   | { readonly type: 'tracker'; readonly up: boolean }
   | { readonly type: 'planned'; readonly blob: Digest; readonly gateway?: Gateway | undefined }
@@ -27,6 +34,13 @@ export type SwarmEvent =
       readonly pieces: Iterable<number>
       readonly load: number
       readonly gone: boolean
+    }
+  /** Bytes have come of pieces that are not whole yet: from these peers, and so many of the piece that each of these fetches brings. */
+  | {
+      readonly type: 'arriving'
+      readonly blob: Digest
+      readonly peers: readonly string[]
+      readonly fetches: ReadonlyMap<number, number>
     }
   | { readonly type: 'landed'; readonly blob: Digest; readonly piece: number; readonly from: string; readonly bytes: number }
   | { readonly type: 'failed'; readonly blob: Digest; readonly piece: number; readonly peer: string; readonly reason: FailReason }

@@ -30,7 +30,7 @@ export class StoredContent implements OpenContent {
 
 interface TransferContentParts {
   readonly reader: BlobReader
-  readonly transfer: Pick<Transfer, 'counts' | 'has'>
+  readonly transfer: Pick<Transfer, 'counts' | 'has' | 'moved'>
   /** Tells the scheduler which piece this reader needs next. */
   readonly waiting: (piece: number, waiting: boolean) => void
   readonly passThrough: () => OpenContent
@@ -51,6 +51,10 @@ export class TransferContent implements OpenContent {
 
   counts(): SourceCounts {
     return this.#passing?.counts() ?? this.#parts.transfer.counts
+  }
+
+  moved(): number {
+    return this.#parts.transfer.moved + (this.#passing?.counts().registry ?? 0)
   }
 
   async *read(range: ByteRange, options: Abortable = {}): AsyncIterable<Uint8Array> {

@@ -19,9 +19,42 @@ const HEDGE_PACES = 3
 const HEDGE_SHARE = 0.01
 const HEDGE_MIN = 2
 
+/**
+ * Under a limit, requests in flight for so much of it, ms: more would come no sooner, hold up the pieces before them,
+ * and arrive in bursts.
+ */
+const LIMITED_AHEAD_MS = 1000
+/** One that arrives, and one asked for meanwhile. */
+const LEAST_IN_FLIGHT = 2
+
 export function requestLimit(state: SwarmState): number {
-  for (const blob of state.blobs.values()) if (blob.assigned.count > 0) return Math.floor(IN_FLIGHT * HOLDER_SHARE)
-  return IN_FLIGHT
+  const most = affordable(state)
+  for (const blob of state.blobs.values()) {
+    if (blob.assigned.count > 0) return Math.max(Math.min(LEAST_IN_FLIGHT, most), Math.floor(most * HOLDER_SHARE))
+  }
+  return most
+}
+
+function affordable(state: SwarmState): number {
+  const most = LIMITED_AHEAD_MS / pieceTime(state)
+  return Math.min(IN_FLIGHT, Math.max(LEAST_IN_FLIGHT, Math.floor(most)))
+}
+
+/** What the largest piece takes under this host's own limit, ms; 0 without one. */
+function pieceTime(state: SwarmState): number {
+  if (state.downloadLimit === undefined) return 0
+  let largest = 0
+  for (const { layout } of state.blobs.values()) largest = Math.max(largest, Math.min(layout.size, layout.pieceSize))
+  return (largest * 1000) / state.downloadLimit
+}
+
+/** The blobs in the order in which they are asked for: the earliest first; under a limit, so that images share it alike. */
+function inTurn(state: SwarmState): Iterable<BlobState> {
+  if (state.downloadLimit === undefined) return state.blobs.values()
+  const open = new Map<string, number>()
+  const requests = ({ pull }: BlobState) => open.get(pull) ?? 0
+  for (const blob of state.blobs.values()) open.set(blob.pull, requests(blob) + blob.requests.size)
+  return [...state.blobs.values()].sort((a, b) => requests(a) - requests(b))
 }
 
 /** Requests that one neighbour may have open: one, or a fair share when there are few neighbours. */
@@ -76,7 +109,7 @@ export function chooseHolder(state: SwarmState, blob: BlobState, piece: number, 
 /** What to ask of `neighbour`: something rare it has, at random; else the lowest piece of the earliest blob. */
 export function choosePiece(state: SwarmState, neighbour: Neighbour): { blob: BlobState; piece: number } | undefined {
   let lowest: { blob: BlobState; piece: number } | undefined
-  for (const blob of state.blobs.values()) {
+  for (const blob of inTurn(state)) {
     const has = blob.holders.get(neighbour.id)
     if (has === undefined || blob.wanted.count === 0) continue
     const may = neighbour.foreign ? [has, blob.importable] : [has]
@@ -85,6 +118,8 @@ export function choosePiece(state: SwarmState, neighbour: Neighbour): { blob: Bl
     if (lowest !== undefined) continue
     const piece = blob.wanted.firstCommon(may)
     if (piece >= 0) lowest = { blob, piece }
+    // A rare piece of an image whose turn it is not has to wait for its turn.
+    if (lowest !== undefined && state.downloadLimit !== undefined) return lowest
   }
   return lowest
 }
@@ -104,7 +139,8 @@ export function isStalled(state: SwarmState, neighbour: Neighbour, now: number):
 export function chooseHedges(state: SwarmState, blob: BlobState, now: number): { request: Request; holder: Neighbour }[] {
   if (blob.wanted.count > 0 || blob.requests.size === 0 || state.pace === 0) return []
   const budget = Math.max(HEDGE_MIN, Math.floor(blob.layout.pieces * HEDGE_SHARE)) - blob.hedges
-  const late = Math.max(HEDGE_MIN_MS, HEDGE_PACES * state.pace)
+  // What this host's own limit holds up comes no sooner from elsewhere.
+  const late = Math.max(HEDGE_MIN_MS, HEDGE_PACES * Math.max(state.pace, state.requests * pieceTime(state)))
   const hedges: { request: Request; holder: Neighbour }[] = []
   for (const open of blob.requests.values()) {
     if (hedges.length >= budget) break

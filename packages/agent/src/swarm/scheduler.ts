@@ -11,6 +11,7 @@ import { grantLeases, registryFailed, report, revokeLeases, startFetches, stopId
 import type { BlobEvent, SwarmCommand, SwarmEvent } from './messages.ts'
 import { neighbourDown, neighbourUp, stalls } from './neighbours.ts'
 import { chooseHedges, chooseHolder, chooseNeighbour, choosePiece, requestLimit } from './policy.ts'
+import { arriving } from './progress.ts'
 import {
   addRequest,
   type BlobState,
@@ -54,7 +55,7 @@ function apply(state: SwarmState, event: SwarmEvent, now: number): SwarmCommand[
     case 'down':
       return neighbourDown(state, event.peer)
     case 'open': {
-      const blob = createBlob(state, event.blob, event.layout, event.have, now)
+      const blob = createBlob(state, event.blob, event.layout, event.have, now, event.pull)
       state.blobs.set(event.blob, blob)
       if (!state.trackerUp) importAnyway(state, blob, PieceSet.full(blob.layout.pieces))
       for (const piece of blob.vouched) refresh(state, blob, piece)
@@ -114,6 +115,9 @@ function applyToBlob(state: SwarmState, blob: BlobState, event: BlobEvent, now: 
       return available(state, blob, event, now)
     case 'landed':
       return landed(state, blob, event, now)
+    case 'arriving':
+      arriving(state, blob, event, now)
+      return []
     case 'failed':
       return requestFailed(state, blob, event, now)
     case 'noRange':

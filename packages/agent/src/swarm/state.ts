@@ -44,10 +44,14 @@ export interface RegistryFetch {
   /** The next piece it will bring. */
   next: number
   readonly since: number
+  /** Bytes of that piece which the tracker was told of before it is whole. */
+  counted: number
 }
 
 export interface BlobState {
   readonly digest: Digest
+  /** Whose part of a limit it takes: all blobs of an image have one in common. */
+  readonly pull: string
   readonly layout: PieceLayout
   /** Position among the blobs of its image; blobs asked for earlier come first. */
   readonly order: number
@@ -124,8 +128,10 @@ export interface SwarmState {
   /** Uniform in [0, 1): seeded by whoever makes the state. */
   readonly random: () => number
 }
+  /** What this host may receive, bytes a second; undefined for as much as its link carries. */
+  readonly downloadLimit: number | undefined
 
-export function createState(self: string, random: () => number, trackerUp: boolean): SwarmState {
+export function createState(self: string, random: () => number, trackerUp: boolean, downloadLimit?: number): SwarmState {
   return {
     self,
     blobs: new Map(),
@@ -143,7 +149,15 @@ export function createState(self: string, random: () => number, trackerUp: boole
   }
 }
 
-export function createBlob(state: SwarmState, digest: Digest, layout: PieceLayout, have: PieceSet, now: number): BlobState {
+export function createBlob(
+  state: SwarmState,
+  digest: Digest,
+  layout: PieceLayout,
+  have: PieceSet,
+  now: number,
+  pull: string = digest
+): BlobState {
+    downloadLimit,
   const single = layout.pieces === 1
   return {
     digest,
@@ -152,6 +166,7 @@ export function createBlob(state: SwarmState, digest: Digest, layout: PieceLayou
     openedAt: now,
     have: have.clone(),
     vouched: single ? PieceSet.full(1) : new PieceSet(layout.pieces),
+    pull,
     assigned: new PieceSet(layout.pieces),
     wanted: new PieceSet(layout.pieces),
     requests: new Map(),

@@ -30,6 +30,8 @@ export interface SwarmDeps {
   readonly clock: Clock
   readonly log: Logger
   readonly random: () => number
+  /** What this host may receive, bytes a second. */
+  readonly downloadLimit?: number | undefined
   readonly metrics: {
     readonly pieceFailure: (reason: string) => void
     readonly received: (source: 'peer' | 'registry', bytes: number) => void
@@ -61,7 +63,7 @@ export class Swarm implements AsyncDisposable {
 
   constructor(deps: SwarmDeps) {
     this.#deps = deps
-    this.#state = createState(deps.peers.id, deps.random, deps.directory.connected)
+    this.#state = createState(deps.peers.id, deps.random, deps.directory.connected, deps.downloadLimit)
     this.#disputes = new Disputes({
       self: deps.peers.id,
       directory: deps.directory,
@@ -129,7 +131,7 @@ export class Swarm implements AsyncDisposable {
     const done = Promise.withResolvers<void>()
     done.promise.catch(() => undefined)
     this.#running.set(ref.digest, { transfer, startedAt: this.#deps.clock.now(), done })
-    this.dispatch({ type: 'open', blob: ref.digest, layout, have: partial.have() })
+    this.dispatch({ type: 'open', blob: ref.digest, layout, have: partial.have(), pull: transfer.pull })
     await transfer.recallClaims()
     void this.#tick()
     return transfer
@@ -253,6 +255,7 @@ export class Swarm implements AsyncDisposable {
     try {
       while (this.#running.size > 0 && !this.#stop.signal.aborted) {
         await this.#deps.clock.sleep(TICK_MS, { signal: this.#stop.signal })
+        for (const { transfer } of this.#running.values()) transfer.tellArriving()
         this.dispatch({ type: 'tick' })
       }
     } catch (error) {

@@ -7,6 +7,7 @@ import type { Logger } from 'pino'
 import type { ContentRef, FetchedPiece, PartialBlob, PieceSource, SourceCounts } from '../ports.ts'
 import { ClaimBook, type ClaimTrust } from './claim-book.ts'
 import type { FailReason, SwarmEvent } from './messages.ts'
+import { Underway } from './underway.ts'
 
 export interface TransferDeps {
   readonly dispatch: (event: SwarmEvent) => void
@@ -36,6 +37,7 @@ export class Transfer {
   readonly #requests = new Map<string, AbortController>()
   readonly #fetches = new Map<number, AbortController>()
   readonly #fromRegistry = new Set<number>()
+  readonly #underway = new Underway()
   readonly #present: PieceSet
   #counts: { local: number; peer: number; registry: number }
   /** The last thing that went wrong at the registry: what a reader is told when nothing is left. */
@@ -58,6 +60,22 @@ export class Transfer {
 
   get counts(): SourceCounts {
     return this.#counts
+  }
+
+  /** Bytes that have come so far, those of pieces that are not whole included. */
+  get moved(): number {
+    return this.#underway.moved
+  }
+
+  /** What its limits know it by: all blobs of an image are one pull. */
+  get pull(): string {
+    return `${this.ref.registry}/${this.ref.repository}`
+  }
+
+  /** Tells what has come of pieces that are not whole yet, if anything has since the last time. */
+  tellArriving(): void {
+    const news = this.#underway.take()
+    if (news !== undefined) this.#deps.dispatch({ type: 'arriving', blob: this.digest, ...news })
   }
 
   has(piece: number): boolean {
@@ -137,8 +155,9 @@ export class Transfer {
 
   async #ask(peer: string, piece: number, held: number, signal: AbortSignal): Promise<void> {
     const blob = this.digest
+    const options = { signal, held, pull: this.pull, onProgress: (bytes: number) => this.#underway.fromPeer(peer, bytes) }
     try {
-      for await (const part of this.#deps.peerSource(peer, false).fetch({ first: piece, count: 1 }, { signal, held })) {
+      for await (const part of this.#deps.peerSource(peer, false).fetch({ first: piece, count: 1 }, options)) {
         const expected = this.book.expected(part.piece)
         if (part.piece !== piece) throw new LayerswarmError('PEER_PROTOCOL', { detail: 'another piece than asked for' })
         // Whoever vouched for it may have lost that trust while it was under way; bytes of a peer are never taken unchecked.
@@ -188,7 +207,10 @@ export class Transfer {
   fetch(id: number, run: PieceRun): void {
     const stop = new AbortController()
     this.#fetches.set(id, stop)
-    void this.#stream(id, run, AbortSignal.any([stop.signal, this.#closed.signal])).finally(() => this.#fetches.delete(id))
+    void this.#stream(id, run, AbortSignal.any([stop.signal, this.#closed.signal])).finally(() => {
+      this.#fetches.delete(id)
+      this.#underway.ended(id)
+    })
   }
 
   stopFetch(id: number): void {
@@ -199,10 +221,12 @@ export class Transfer {
     const blob = this.digest
     try {
       let first = true
-      for await (const part of this.#deps.registrySource().fetch(run, { signal })) {
+      const onProgress = (bytes: number) => this.#underway.fromRegistry(id, bytes)
+      for await (const part of this.#deps.registrySource().fetch(run, { signal, onProgress })) {
         if (first && part.piece !== run.first) this.#deps.dispatch({ type: 'noRange', blob })
         first = false
         await this.#store(part)
+        this.#underway.ended(id)
       }
       this.#deps.dispatch({ type: 'fetchEnded', blob, fetch: id })
     } catch (error) {

@@ -158,6 +158,22 @@ describe('waiting for the first byte', () => {
     assert.equal((await reply).status, 504)
   })
 
+  test('bytes of a piece that is not whole yet are arriving bytes, too', async () => {
+    const { clock, mirror, layer, opened } = await start()
+    await using _ = mirror
+    let moved = 0
+    mirror.content.faults.set(layer.digest, { after: 0, counts: { local: 0, peer: 0, registry: 0 }, moved: () => moved })
+    const reply = mirror.ask(`/v2/library/app/blobs/${layer.digest}?ns=docker.io`)
+    await opened
+    for (let second = 0; second < 20; second++) {
+      moved += 1000
+      await clock.advance(1_000)
+    }
+    assert.equal(mirror.content.held, 1)
+    await clock.advance(5_500)
+    assert.equal((await reply).status, 504)
+  })
+
   for (const [who, path, range] of [
     ['a client that names no ns', '', ''],
     ['containerd in the middle of a blob', '?ns=docker.io', 'bytes=1000-']

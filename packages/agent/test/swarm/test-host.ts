@@ -46,9 +46,9 @@ export class TestHost {
   readonly state: SwarmState
   now = 1000
 
-  constructor(options: { tracker?: boolean; seed?: number } = {}) {
+  constructor(options: { tracker?: boolean; seed?: number; downloadLimit?: number } = {}) {
     const random = new SeededRandom(options.seed ?? 1)
-    this.state = createState('me', () => random.next(), options.tracker ?? true)
+    this.state = createState('me', () => random.next(), options.tracker ?? true, options.downloadLimit)
   }
 
   step(event: SwarmEvent): readonly SwarmCommand[] {
@@ -71,11 +71,11 @@ export class TestHost {
   /** Starts a blob of smallest pieces. @param options.map whether all pieces can be verified (default yes) */
   open(
     pieces: number,
-    options: { blob?: Digest; have?: Iterable<number>; map?: boolean; planned?: boolean } = {}
+    options: { blob?: Digest; have?: Iterable<number>; map?: boolean; planned?: boolean; pull?: string } = {}
   ): readonly SwarmCommand[] {
-    const { blob = BLOB, have = [], map = true, planned = true } = options
+    const { blob = BLOB, have = [], map = true, planned = true, pull = blob } = options
     const layout: PieceLayout = layoutOf(pieces * PIECE_BYTES)
-    const commands = [...this.step({ type: 'open', blob, layout, have: PieceSet.of(pieces, have) })]
+    const commands = [...this.step({ type: 'open', blob, layout, have: PieceSet.of(pieces, have), pull })]
     if (planned) commands.push(...this.step({ type: 'planned', blob }))
     if (map && pieces > 1) commands.push(...this.step({ type: 'map', blob, proven: true }))
     return commands
@@ -100,6 +100,11 @@ export class TestHost {
   has(peer: string, pieces: Iterable<number>, options: { blob?: Digest; load?: number; gone?: boolean } = {}): readonly SwarmCommand[] {
     const { blob = BLOB, load = 0, gone = false } = options
     return this.step({ type: 'available', peer, blob, pieces, load, gone })
+  }
+
+  /** Bytes came of pieces that are not whole: from peers, and so many of the piece that each transfer of the registry brings. */
+  arriving(peers: readonly string[], fetches: Iterable<readonly [number, number]> = [], blob: Digest = BLOB): readonly SwarmCommand[] {
+    return this.step({ type: 'arriving', blob, peers, fetches: new Map(fetches) })
   }
 
   landed(piece: number, from: string, blob: Digest = BLOB): readonly SwarmCommand[] {
