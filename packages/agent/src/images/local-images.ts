@@ -14,6 +14,7 @@ import type {
   ImageService,
   ImageSource,
   LocalImageService,
+  RegistryClient,
   RegistryUploads
 } from '../ports.ts'
 import { checkImages } from './check.ts'
@@ -32,6 +33,7 @@ export interface LocalImagesDeps {
   readonly index: ContentIndex
   readonly images: ImageService
   readonly uploads: RegistryUploads
+  readonly registry: Pick<RegistryClient, 'resolve' | 'content'>
   readonly clock: Clock
   readonly log: Logger
 }

@@ -20,7 +20,7 @@ import type {
 import { intoRuntime } from './into-runtime.ts'
 import { readWhole } from './manifests.ts'
 import { mapLimited } from './map-limited.ts'
-import { blobsOf, isForeign, type Leaf, selectLeaves, unique, walkImage } from './walk.ts'
+import { blobsOf, isForeign, isImageConfig, type Leaf, selectLeaves, unique, walkImage } from './walk.ts'
 
 /** As many as container tools fetch at a time: more share the same link. */
 const CONCURRENT_BLOBS = 4
@@ -114,14 +114,14 @@ async function manifestOf(deps: PullDeps, image: ImageReference, named: Descript
 
 async function platformFromConfig(deps: PullDeps, image: ImageReference, leaf: Leaf, signal: AbortSignal): Promise<Platform | undefined> {
   const { config } = leaf.manifest
-  if (config === undefined) return undefined
+  // An artifact's configuration is of any type and any size.
+  if (config === undefined || !isImageConfig(config)) return undefined
   const found = await deps.images.find({ ...nameOf(image), digest: config.digest, kind: 'blob' }, { signal, waitMs: REGISTRY_MS })
   await using open = await deps.images.blob(found, { signal })
   try {
     const { os, architecture, variant } = JSON.parse(new TextDecoder().decode(await readWhole(open, { signal }))) ?? {}
     return typeof os === 'string' && typeof architecture === 'string' ? { os, architecture, variant } : undefined
   } catch (error) {
-    // An artifact's configuration is of any type: it then has no platform.
     if (error instanceof SyntaxError) return undefined
     throw error
   }

@@ -6,9 +6,19 @@ import { isLayerswarmError, LayerswarmError } from '@layerswarm/core/errors.ts'
 import { childrenOf, type Descriptor } from '@layerswarm/core/image/manifest.ts'
 import { formatReference, type ImageReference, parseReference, scopeOf } from '@layerswarm/core/image/reference.ts'
 import type { Logger } from '@layerswarm/core/log.ts'
-import type { Abortable, ContentIndex, ImageManifest, ImageSource, RegistryUploads, Uploaded } from '../ports.ts'
+import type {
+  Abortable,
+  ContentIndex,
+  ImageManifest,
+  ImageService,
+  ImageSource,
+  RegistryClient,
+  RegistryUploads,
+  Uploaded
+} from '../ports.ts'
 import { mapLimited } from './map-limited.ts'
 import { walkSource } from './read-source.ts'
+import { listReferrer } from './referrers.ts'
 import { blobsOf, isForeign, unique } from './walk.ts'
 
 /** As many as container tools send at a time. */
@@ -16,6 +26,8 @@ const CONCURRENT_BLOBS = 4
 
 export interface PushDeps {
   readonly uploads: RegistryUploads
+  readonly registry: Pick<RegistryClient, 'resolve' | 'content'>
+  readonly images: Pick<ImageService, 'moved'>
   readonly index: Pick<ContentIndex, 'link' | 'links' | 'setTag'>
   readonly clock: Clock
   readonly log: Logger
@@ -47,7 +59,10 @@ export async function pushImage(deps: PushDeps, reference: string, source: Image
   const all = unique(manifests.flatMap(({ manifest }) => blobsOf(manifest)))
   const blobs = all.filter((blob) => !isForeign(blob))
   const sent = await sendBlobs(deps, target, source, blobs, options)
-  for (const manifest of childrenFirst(manifests)) await sendManifest(deps, target, source, manifest, undefined, options)
+  for (const manifest of childrenFirst(manifests)) {
+    const { subject } = await sendManifest(deps, target, source, manifest, undefined, options)
+    if (subject === undefined) await listReferrer(deps, target, manifest, abortable(options))
+  }
   const root = manifests[0]
   if (root !== undefined && target.tag !== undefined) await sendManifest(deps, target, source, root, target.tag, options)
   await record(deps, target, source.root, manifests)
@@ -115,13 +130,13 @@ async function sendManifest(
   { descriptor, bytes, manifest }: ImageManifest,
   tag: string | undefined,
   options: PushOptions
-): Promise<void> {
+): Promise<{ readonly subject?: string }> {
   const { registry, repository } = target
   const ref =
     tag === undefined ? { registry, repository, digest: descriptor.digest, kind: 'manifest' as const } : { registry, repository, tag }
   const send = () => deps.uploads.manifest(ref, { bytes, mediaType: descriptor.mediaType }, abortable(options))
   try {
-    await send()
+    return await send()
   } catch (error) {
     if (!isLayerswarmError(error, 'BLOB_UNKNOWN')) throw error
     deps.log.warn({ image: formatReference(target), reason: error.message }, 'the registry lost blobs; they are sent again')
@@ -132,7 +147,7 @@ async function sendManifest(
       blobsOf(manifest).filter((blob) => !isForeign(blob)),
       options
     )
-    await send()
+    return await send()
   }
 }
 
@@ -153,15 +168,17 @@ function childrenFirst(manifests: readonly ImageManifest[]): ImageManifest[] {
 
 /** What was pushed belongs to that repository: other hosts may have it from here. */
 async function record(
-  { index, log }: PushDeps,
+  { index, images, log }: PushDeps,
   target: ImageReference,
   root: Descriptor,
   manifests: readonly ImageManifest[]
 ): Promise<void> {
   const scope = scopeOf(target)
+  const { registry, repository, tag } = target
+  if (tag !== undefined) images.moved({ registry, repository, tag })
   try {
     for (const { descriptor, manifest } of manifests) await index.link(scope, [descriptor, ...childrenOf(manifest)])
-    if (target.tag !== undefined) await index.setTag(scope, target.tag, { mediaType: root.mediaType, digest: root.digest, size: root.size })
+    if (tag !== undefined) await index.setTag(scope, tag, { mediaType: root.mediaType, digest: root.digest, size: root.size })
   } catch (err) {
     log.warn({ err, scope }, 'could not record what was pushed')
   }

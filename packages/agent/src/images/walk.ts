@@ -36,6 +36,11 @@ export function isForeign({ mediaType }: Descriptor): boolean {
   return /\.(?:foreign|nondistributable)\./.test(mediaType)
 }
 
+/** Whether it says what system an image is made for. */
+export function isImageConfig({ mediaType }: Descriptor): boolean {
+  return mediaType === 'application/vnd.oci.image.config.v1+json' || mediaType === 'application/vnd.docker.container.image.v1+json'
+}
+
 /** Each digest once. */
 export function unique(content: readonly Descriptor[]): Descriptor[] {
   return [...new Map(content.map((one) => [one.digest, one])).values()]
@@ -88,7 +93,8 @@ async function fetchUnlessMissing(
 }
 
 /**
- * The leaves whose layers are wanted. An image that is one manifest is what it is: asked for by name, it is taken.
+ * The leaves whose layers are wanted. An image that is one manifest is what it is: asked for by name, it is taken. So is
+ * an artifact, which is made for no platform.
  * @param platformOf reads a leaf's platform from its configuration, where the index does not say it
  * @throws {LayerswarmError} PLATFORM_UNKNOWN when one of `platforms` is not there
  */
@@ -100,6 +106,7 @@ export async function selectLeaves(
   if (platforms === 'all' || image.manifests.length === 1) return image.leaves
   const offers: Descriptor[] = []
   for (const leaf of image.leaves) offers.push({ ...leaf.named, platform: leaf.named.platform ?? (await platformOf(leaf)) })
+  if ([...offers, ...image.missing].every(({ platform }) => platform === undefined)) return image.leaves
   const chosen = new Set(
     platforms.map((platform) => {
       const best = choosePlatform(platform, [...offers, ...image.missing])

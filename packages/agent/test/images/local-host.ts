@@ -1,6 +1,6 @@
 import { open } from 'node:fs/promises'
 import { join } from 'node:path'
-import { loadConfig } from '@layerswarm/core/config/load.ts'
+import { type Flags, loadConfig } from '@layerswarm/core/config/load.ts'
 import { type Digest, hexOf } from '@layerswarm/core/digest.ts'
 import { createLogger } from '@layerswarm/core/log.ts'
 import { FakeRegistry } from '@layerswarm/testkit/fake-registry.ts'
@@ -31,7 +31,7 @@ export class LocalHost implements AsyncDisposable {
     this.#parts = parts
   }
 
-  static async open(flags: Readonly<Record<string, string>> = {}): Promise<LocalHost> {
+  static async open(flags: Flags = {}): Promise<LocalHost> {
     await using parts = new AsyncDisposableStack()
     const registry = parts.use(await FakeRegistry.start())
     const dir = parts.use(await TempDir.make())

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { LayerswarmError } from '@layerswarm/core/errors.ts'
-import type { Descriptor } from '@layerswarm/core/image/manifest.ts'
+import { type Descriptor, MEDIA_TYPES } from '@layerswarm/core/image/manifest.ts'
 import { parsePlatform } from '@layerswarm/core/image/platform.ts'
 import type { PullProgress } from '../../src/ports.ts'
 import { ImagesFixture, SCOPE } from './images-fixture.ts'
@@ -82,6 +82,26 @@ test('where the index tells no platform, the configuration does', async () => {
   fixture.indexOf(manifests, '1')
   await fixture.images.pull('app:1', onAmd)
   assert.deepEqual(opened(fixture), ['layer amd'])
+})
+
+test('an artifact is made for no platform: all of it is taken, its configurations unread', async () => {
+  const fixture = new ImagesFixture()
+  const config = fixture.put('blob', `layer of a configuration ${'x'.repeat(5_000_000)}`, 'application/vnd.example.model+json')
+  const weights = ['layer one', 'layer two'].map((text) => fixture.put('blob', text, 'application/vnd.example.weights'))
+  const manifests = weights.map((layer) => {
+    const document = {
+      schemaVersion: 2,
+      mediaType: MEDIA_TYPES.ociManifest,
+      artifactType: 'application/vnd.example.model',
+      config,
+      layers: [layer]
+    }
+    return fixture.put('manifest', JSON.stringify(document), MEDIA_TYPES.ociManifest)
+  })
+  fixture.indexOf(manifests, '1')
+  const { manifests: taken, blobs } = await fixture.images.pull('app:1')
+  assert.deepEqual([taken, blobs], [3, 3])
+  assert.deepEqual(fixture.content.opened.filter(({ digest }) => digest === config.digest).length, 1)
 })
 
 test('an index within an index is followed, an endless one is not', async () => {
