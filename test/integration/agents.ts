@@ -1,0 +1,95 @@
+import { once } from 'node:events'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { Agent as HttpAgent, type IncomingHttpHeaders, request } from 'node:http'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Writable } from 'node:stream'
+import { buffer } from 'node:stream/consumers'
+import { type RunningAgent, startAgent } from '@layerswarm/agent/agent.ts'
+import { agentOptions } from '@layerswarm/agent/config.ts'
+import { resolveConfig } from '@layerswarm/core/config/load.ts'
+import { createLogger, type Logger } from '@layerswarm/core/log.ts'
+import { FakeRegistry } from '@layerswarm/testkit/fake-registry.ts'
+import { TestFleet } from '@layerswarm/testkit/test-fleet.ts'
+
+interface Reply {
+  readonly status: number
+  readonly headers: IncomingHttpHeaders
+  readonly body: Buffer
+}
+
+/** Whole agents in this process, with a tracker, before a registry that counts. */
+export class Agents implements AsyncDisposable {
+  readonly registry: FakeRegistry
+  readonly #agents: readonly RunningAgent[]
+  readonly #stack: AsyncDisposableStack
+  readonly #http: HttpAgent
+
+  private constructor(registry: FakeRegistry, agents: readonly RunningAgent[], http: HttpAgent, stack: AsyncDisposableStack) {
+    this.registry = registry
+    this.#agents = agents
+    this.#http = http
+    this.#stack = stack
+  }
+
+  static async start(count: number, args: readonly string[] = []): Promise<Agents> {
+    await using stack = new AsyncDisposableStack()
+    const dir = await mkdtemp(join(tmpdir(), 'layerswarm-agents-'))
+    stack.defer(() => rm(dir, { recursive: true, force: true }))
+    const registry = stack.use(await FakeRegistry.start())
+    const fleet = stack.use(await TestFleet.start())
+    const listen = '127.0.0.1:0'
+    const agents: RunningAgent[] = []
+    for (let index = 0; index < count; index++) {
+      const flags = {
+        mirrorListen: listen,
+        adminListen: listen,
+        p2pListen: listen,
+        dataDir: join(dir, String(index)),
+        name: `host-${index}`,
+        tracker: [fleet.address],
+        insecureRegistry: [registry.host],
+        registryAuth: 'none',
+        containerdAddress: 'none',
+        ...Object.fromEntries(args.map((flag) => [flag, 'true']))
+      }
+      const { log, connected } = connectionLog()
+      agents.push(stack.use(await startAgent(resolveConfig(agentOptions, { flags }).config, { log })))
+      await connected
+    }
+    const http = new HttpAgent({ keepAlive: true })
+    stack.defer(() => http.destroy())
+    return new Agents(registry, agents, http, stack.move())
+  }
+
+  /** Asks one agent's mirror as containerd does. */
+  async ask(agent: number, path: string, method = 'GET', body?: Uint8Array, headers: Record<string, string> = {}): Promise<Reply> {
+    const url = new URL(`/v2/${path}?ns=${encodeURIComponent(this.registry.host)}`, this.#agents[agent]?.mirrorUrl)
+    const length = body === undefined ? {} : { 'content-length': body.byteLength }
+    const sent = request(url, { method, headers: { ...length, ...headers }, agent: this.#http })
+    sent.end(body)
+    const [response] = await once(sent, 'response')
+    return { status: response.statusCode, headers: response.headers, body: await buffer(response) }
+  }
+
+  /** Asks all agents at the same time. */
+  async askAll(path: string): Promise<Reply[]> {
+    return await Promise.all(this.#agents.map((_, agent) => this.ask(agent, path)))
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#stack.disposeAsync()
+  }
+}
+
+/** A log whose reader waits for the line that says that an agent is connected. */
+function connectionLog(): { log: Logger; connected: Promise<void> } {
+  const { promise, resolve } = Promise.withResolvers<void>()
+  const destination = new Writable({
+    write: (line, _encoding, done) => {
+      if (String(line).includes('connected to the tracker')) resolve()
+      done()
+    }
+  })
+  return { log: createLogger({ level: 'info', destination }), connected: promise }
+}
