@@ -111,6 +111,7 @@ export function noteRegistryPiece(blob: BlobState, piece: number, bytes: number,
   noteThroughput(blob, bytes, now)
   const fetch = blob.fetches.find((candidate) => piece >= candidate.next && piece < candidate.run.first + candidate.run.count)
   if (fetch === undefined) return
+  fetch.counted = 0
   const first = fetch.next === fetch.run.first
   const gap = now - Math.max(blob.registryArrivedAt, first ? fetch.since : 0)
   if (!first || blob.fetches.length > 1 || blob.pieceMs === 0) blob.pieceMs = smooth(blob.pieceMs, gap)
@@ -126,7 +127,6 @@ export function noteLanded(blob: BlobState, piece: number): void {
   blob.unspread.add(piece)
   if (blob.holders.size === 0 || (blob.copies[piece] ?? 0) > 0) noteSpread(blob, piece)
 }
-  fetch.counted = 0
 
 export function noteSpread(blob: BlobState, piece: number): void {
   if (blob.unspread.delete(piece)) blob.report.spread.add(piece)

@@ -113,11 +113,11 @@ function applyToBlob(state: SwarmState, blob: BlobState, event: BlobEvent, now: 
       return vouch(state, blob, event.run.first, event.run.count)
     case 'available':
       return available(state, blob, event, now)
-    case 'landed':
-      return landed(state, blob, event, now)
     case 'arriving':
       arriving(state, blob, event, now)
       return []
+    case 'landed':
+      return landed(state, blob, event, now)
     case 'failed':
       return requestFailed(state, blob, event, now)
     case 'noRange':

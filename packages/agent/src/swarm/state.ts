@@ -125,11 +125,11 @@ export interface SwarmState {
   pace: number
   nextOrder: number
   nextFetch: number
+  /** What this host may receive, bytes a second; undefined for as much as its link carries. */
+  readonly downloadLimit: number | undefined
   /** Uniform in [0, 1): seeded by whoever makes the state. */
   readonly random: () => number
 }
-  /** What this host may receive, bytes a second; undefined for as much as its link carries. */
-  readonly downloadLimit: number | undefined
 
 export function createState(self: string, random: () => number, trackerUp: boolean, downloadLimit?: number): SwarmState {
   return {
@@ -145,6 +145,7 @@ export function createState(self: string, random: () => number, trackerUp: boole
     pace: 0,
     nextOrder: 0,
     nextFetch: 0,
+    downloadLimit,
     random
   }
 }
@@ -157,16 +158,15 @@ export function createBlob(
   now: number,
   pull: string = digest
 ): BlobState {
-    downloadLimit,
   const single = layout.pieces === 1
   return {
     digest,
+    pull,
     layout,
     order: state.nextOrder++,
     openedAt: now,
     have: have.clone(),
     vouched: single ? PieceSet.full(1) : new PieceSet(layout.pieces),
-    pull,
     assigned: new PieceSet(layout.pieces),
     wanted: new PieceSet(layout.pieces),
     requests: new Map(),
