@@ -109,7 +109,6 @@ export function noteRegistryPiece(blob: BlobState, piece: number, bytes: number,
   blob.report.bytes += bytes - (fetch?.counted ?? 0)
   blob.registryFailures = 0
   noteThroughput(blob, bytes, now)
-  const fetch = blob.fetches.find((candidate) => piece >= candidate.next && piece < candidate.run.first + candidate.run.count)
   if (fetch === undefined) return
   fetch.counted = 0
   const first = fetch.next === fetch.run.first
