@@ -1,0 +1,145 @@
+import assert from 'node:assert/strict'
+import { rename, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import type { BlobStore, HoldingChange } from '@layerswarm/agent/ports.ts'
+import { fixtureBlob } from '@layerswarm/testkit/blob-fixtures.ts'
+import { equal, fails, readAll, SEVERAL } from '@layerswarm/testkit/blob-steps.ts'
+import { ManualClock } from '@layerswarm/testkit/manual-clock.ts'
+import pino from 'pino'
+import { ForeignStore } from '../../src/store/foreign-store.ts'
+import { HashThread } from '../../src/store/hash-thread.ts'
+import { IndexDb } from '../../src/store/index-db.ts'
+import { ForeignFolder } from './foreign-folder.ts'
+import { openStore, TempDir } from './temp-store.ts'
+
+const log = pino({ level: 'silent' })
+const [small, large] = [fixtureBlob(1000), fixtureBlob(SEVERAL)]
+
+/** Flips one bit of it. */
+function rotten(bytes: Uint8Array): Uint8Array {
+  const copy = Buffer.from(bytes)
+  copy[copy.byteLength - 1] = (copy.at(-1) ?? 0) ^ 1
+  return copy
+}
+
+async function next(changes: AsyncIterator<HoldingChange>): Promise<string> {
+  const { value } = await changes.next()
+  return `${value.change} ${value.digest}`
+}
+
+async function digests(store: Pick<BlobStore, 'list'>): Promise<string[]> {
+  return (await Array.fromAsync(store.list())).map(({ digest }) => digest)
+}
+
+test('what another program holds is read where it lies, once it is proven, the small first', async () => {
+  await using dir = await TempDir.make()
+  await using folder = await ForeignFolder.make()
+  await using own = await openStore(dir)
+  await using store = own.foreign({ clock: new ManualClock(), log })
+  const changes = store.changes()[Symbol.asyncIterator]()
+  await folder.add(large)
+  await folder.add(small)
+  store.update(folder)
+  assert.equal(await store.open(large.digest), undefined)
+  assert.deepEqual([await next(changes), await next(changes)], [`added ${small.digest}`, `added ${large.digest}`])
+  await using reader = await store.open(large.digest)
+  assert.ok(reader?.complete)
+  equal(await readAll(reader), large.bytes)
+  equal(await reader.map(), large.map)
+  equal(await reader.piece(1), large.piece(1))
+  assert.equal(await store.verify(small.digest), true)
+  assert.deepEqual(await digests(own), [])
+})
+
+test('a corrupt blob is never offered, and not hashed again by the next process', async () => {
+  await using dir = await TempDir.make()
+  await using folder = await ForeignFolder.make()
+  await folder.add(small)
+  await folder.add(large, { bytes: rotten(large.bytes) })
+  const none = { proves: async () => assert.fail('hashed again'), pieces: async () => assert.fail('hashed again') }
+  for (const again of [false, true]) {
+    await using thread = new HashThread()
+    await using db = await IndexDb.open(join(dir.path, 'index'))
+    const map = async () => assert.fail('no map is asked for')
+    await using store = new ForeignStore({ hashes: again ? none : thread, db, map, clock: new ManualClock(), log })
+    store.update(folder)
+    await store.proven()
+    assert.deepEqual(await digests(store), [small.digest])
+    assert.equal(await store.open(large.digest), undefined)
+    assert.equal(store.usage().corrupt.blobs, 1)
+  }
+})
+
+test('a file that changed since it was proven is withdrawn when it is asked for, and proven anew', async () => {
+  await using dir = await TempDir.make()
+  await using folder = await ForeignFolder.make()
+  await using own = await openStore(dir)
+  await using store = own.foreign({ clock: new ManualClock(), log })
+  const path = await folder.add(large)
+  store.update(folder)
+  const changes = store.changes()[Symbol.asyncIterator]()
+  assert.equal(await next(changes), `added ${large.digest}`)
+  await writeFile(path, rotten(large.bytes))
+  assert.equal(await store.open(large.digest), undefined)
+  assert.equal(await next(changes), `removed ${large.digest}`)
+  await store.proven()
+  assert.equal(store.usage().corrupt.blobs, 1)
+  // The owner mends it: another file in its place.
+  await writeFile(`${path}.new`, large.bytes)
+  await rename(`${path}.new`, path)
+  store.update({ files: new Map() })
+  store.update(folder)
+  assert.equal(await next(changes), `added ${large.digest}`)
+})
+
+test('a blob that turns out corrupt when it is verified stops whoever reads it', async () => {
+  await using dir = await TempDir.make()
+  await using folder = await ForeignFolder.make()
+  await using own = await openStore(dir)
+  await using store = own.foreign({ clock: new ManualClock(), log })
+  const path = await folder.add(large)
+  store.update(folder)
+  await store.proven()
+  await using reader = await store.open(large.digest)
+  assert.ok(reader)
+  const bytes = reader.read({ start: 0, end: large.layout.size })[Symbol.asyncIterator]()
+  await bytes.next()
+  await writeFile(path, rotten(large.bytes))
+  assert.equal(await store.verify(large.digest), false)
+  await assert.rejects(async () => {
+    while ((await bytes.next()).done !== true);
+  }, fails('DIGEST_MISMATCH'))
+  assert.equal(await store.stat(large.digest), undefined)
+})
+
+test('what is dropped is offered no longer, and whoever reads it finishes', async () => {
+  await using dir = await TempDir.make()
+  await using folder = await ForeignFolder.make()
+  await using own = await openStore(dir)
+  await using store = own.foreign({ clock: new ManualClock(), log })
+  const path = await folder.add(large)
+  store.update(folder)
+  const changes = store.changes()[Symbol.asyncIterator]()
+  await next(changes)
+  await using reader = await store.open(large.digest)
+  assert.ok(reader)
+  await rm(path)
+  store.update({ files: new Map() })
+  assert.equal(await next(changes), `removed ${large.digest}`)
+  assert.equal(await store.stat(large.digest), undefined)
+  equal(await readAll(reader), large.bytes)
+})
+
+test('a file that went before its owner said so is no longer there', async () => {
+  await using dir = await TempDir.make()
+  await using folder = await ForeignFolder.make()
+  await using own = await openStore(dir)
+  await using store = own.foreign({ clock: new ManualClock(), log })
+  const path = await folder.add(small)
+  store.update(folder)
+  await store.proven()
+  await rm(path)
+  assert.equal(await store.open(small.digest), undefined)
+  assert.deepEqual(await digests(store), [])
+})
