@@ -2,7 +2,7 @@
 import { piecesOfRun, runCount } from '@layerswarm/core/piece-layout.ts'
 import type { SwarmCommand } from './messages.ts'
 import { OWNER_STEP_MS, ownerRank } from './owner-order.ts'
-import { type BlobState, type SwarmState, setAssigned } from './state.ts'
+import { type BlobState, isUnanswered, type SwarmState, setAssigned } from './state.ts'
 import { importAnyway, isAskable } from './zones.ts'
 
 /** Silence of a lost tracker before its work is taken over, ms: a restart often takes less. */
@@ -47,15 +47,6 @@ function assign(state: SwarmState, blob: BlobState, pieces: readonly number[]): 
   for (const piece of pieces) setAssigned(state, blob, piece, true)
 }
 
-/** Nobody who has `piece` answers any more. */
-function unanswered(state: SwarmState, blob: BlobState, piece: number): boolean {
-  if (blob.have.has(piece) || blob.assigned.has(piece) || blob.requests.has(piece)) return false
-  for (const [peer, pieces] of blob.holders) {
-    if (pieces.has(piece) && state.neighbours.get(peer)?.suspectSince === undefined) return false
-  }
-  return true
-}
-
 /** Takes the runs whose turn has come by owner order, and everything when nothing arrives at all. */
 export function takeOrphanedRuns(state: SwarmState, blob: BlobState, now: number): void {
   if (blob.registryRefused || now < blob.registryRetryAt) return
@@ -63,7 +54,7 @@ export function takeOrphanedRuns(state: SwarmState, blob: BlobState, now: number
   const arrivedAt = small ? blob.arrivedAt : Math.max(blob.arrivedAt, state.arrivedAt)
   if (now - arrivedAt >= (small ? SMALL_LAST_RESORT_MS : LAST_RESORT_MS)) {
     for (let piece = 0; piece < blob.layout.pieces; piece++) {
-      if (uncovered(state, blob, piece) || unanswered(state, blob, piece)) setAssigned(state, blob, piece, true)
+      if (uncovered(state, blob, piece) || isUnanswered(state, blob, piece)) setAssigned(state, blob, piece, true)
     }
     return
   }
@@ -86,7 +77,7 @@ export function reportOrphans(state: SwarmState, blob: BlobState, now: number): 
   if (now - blob.askedOrphansAt < ORPHANS_EACH_MS) return []
   const pieces: number[] = []
   for (let piece = 0; piece < blob.layout.pieces && pieces.length < MAX_ORPHANS; piece++) {
-    if (uncovered(state, blob, piece) || unanswered(state, blob, piece)) pieces.push(piece)
+    if (uncovered(state, blob, piece) || isUnanswered(state, blob, piece)) pieces.push(piece)
   }
   if (pieces.length === 0) return []
   blob.askedOrphansAt = now

@@ -1,5 +1,5 @@
 /** What comes of requests and transfers: pieces announced, pieces here, pieces that will not come. */
-import { noteLanded, noteRegistryPiece, noteSpread, report, stopIdleFetches } from './leases.ts'
+import { fetchInstead, noteLanded, noteRegistryPiece, noteSpread, report, stopIdleFetches } from './leases.ts'
 import type { BlobEvent, SwarmCommand } from './messages.ts'
 import { heard, neighbourDown } from './neighbours.ts'
 import {
@@ -20,7 +20,10 @@ export function available(state: SwarmState, blob: BlobState, event: BlobEvent &
   const neighbour = heard(state, event.peer, now)
   if (neighbour === undefined) return []
   neighbour.load = event.load
-  if (event.gone) removeHolder(state, blob, event.peer)
+  if (event.gone) {
+    removeHolder(state, blob, event.peer)
+    fetchInstead(state, blob)
+  }
   for (const piece of event.pieces) {
     if (piece < 0 || piece >= blob.layout.pieces || !addCopy(state, blob, event.peer, piece)) continue
     noteSpread(blob, piece)
@@ -83,5 +86,6 @@ export function requestFailed(state: SwarmState, blob: BlobState, event: BlobEve
     const neighbour = state.neighbours.get(event.peer)
     if (neighbour !== undefined) neighbour.suspectSince ??= now
   }
+  fetchInstead(state, blob)
   return []
 }

@@ -3,7 +3,7 @@ import type { Lease } from '@layerswarm/core/claims.ts'
 import { type PieceRun, piecesOfRun, RUN_PIECES, runOf } from '@layerswarm/core/piece-layout.ts'
 import type { SwarmCommand } from './messages.ts'
 import { backOff, noteThroughput, restartWindow } from './parallel.ts'
-import { type BlobState, leaseOf, removeCopy, type SwarmState, setAssigned, smooth } from './state.ts'
+import { type BlobState, isUnanswered, leaseOf, removeCopy, removeRequest, type SwarmState, setAssigned, smooth } from './state.ts'
 
 /** Ranged requests to the registry per blob beyond those that stream: the next opens early, so that its first byte costs no gap. */
 const MAX_FETCHES_AHEAD = 3
@@ -20,14 +20,30 @@ const SIGN_OF_LIFE_MS = 500
 const RETRY_FIRST_MS = 500
 const RETRY_MOST_MS = 10_000
 
-export function grantLeases(state: SwarmState, blob: BlobState, grant: readonly Lease[]): void {
+export function grantLeases(state: SwarmState, blob: BlobState, grant: readonly Lease[]): SwarmCommand[] {
+  const commands: SwarmCommand[] = []
   for (const lease of grant) {
     blob.leases.set(lease.run, lease)
     const run = piecesOfRun(blob.layout, lease.run)
     for (let piece = run.first; piece < run.first + run.count; piece++) {
-      if (lease.instead !== undefined) removeCopy(state, blob, lease.instead, piece)
+      if (lease.instead !== undefined) {
+        removeCopy(state, blob, lease.instead, piece)
+        const request = removeRequest(state, blob, lease.instead, piece)
+        if (request !== undefined) commands.push({ type: 'cancel', peer: request.peer, blob: blob.digest, piece })
+      }
       if (blob.have.has(piece)) noteLanded(blob, piece)
       else if (!blob.requests.has(piece)) setAssigned(state, blob, piece, true)
+    }
+  }
+  return commands
+}
+
+/** Somebody gives no more: what was left to peers of this host's leases, and nobody else has, is fetched after all. */
+export function fetchInstead(state: SwarmState, blob: BlobState): void {
+  for (const run of blob.leases.keys()) {
+    const { first, count } = piecesOfRun(blob.layout, run)
+    for (let piece = first; piece < first + count; piece++) {
+      if (isUnanswered(state, blob, piece)) setAssigned(state, blob, piece, true)
     }
   }
 }

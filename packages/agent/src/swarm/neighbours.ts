@@ -1,4 +1,5 @@
 /** Hosts that come, go, fall silent and are heard again. */
+import { fetchInstead } from './leases.ts'
 import type { SwarmCommand } from './messages.ts'
 import { isStalled } from './policy.ts'
 import { type Neighbour, removeHolder, removeRequest, type SwarmState } from './state.ts'
@@ -33,6 +34,7 @@ export function neighbourDown(state: SwarmState, peer: string): SwarmCommand[] {
   }
   for (const blob of state.blobs.values()) removeHolder(state, blob, peer)
   state.neighbours.delete(peer)
+  for (const blob of state.blobs.values()) fetchInstead(state, blob)
   return []
 }
 
@@ -63,6 +65,7 @@ export function stalls(state: SwarmState, now: number): SwarmCommand[] {
       if (blob !== undefined) removeRequest(state, blob, neighbour.id, request.piece)
       commands.push({ type: 'cancel', peer: neighbour.id, blob: request.blob, piece: request.piece })
     }
+    for (const blob of state.blobs.values()) fetchInstead(state, blob)
   }
   return commands
 }

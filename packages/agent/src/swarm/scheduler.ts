@@ -101,7 +101,7 @@ function applyToBlob(state: SwarmState, blob: BlobState, event: BlobEvent, now: 
       return []
     case 'leases': {
       const commands = revokeLeases(state, blob, event.revoke)
-      grantLeases(state, blob, event.grant)
+      commands.push(...grantLeases(state, blob, event.grant))
       return commands
     }
     case 'map':

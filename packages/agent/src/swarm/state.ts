@@ -305,6 +305,15 @@ export function setAssigned(state: SwarmState, blob: BlobState, piece: number, a
   if (changed) refresh(state, blob, piece)
 }
 
+/** `piece` is missing, not on its way, and nobody who has it answers. */
+export function isUnanswered(state: SwarmState, blob: BlobState, piece: number): boolean {
+  if (blob.have.has(piece) || blob.assigned.has(piece) || blob.requests.has(piece)) return false
+  for (const [peer, pieces] of blob.holders) {
+    if (pieces.has(piece) && state.neighbours.get(peer)?.suspectSince === undefined) return false
+  }
+  return true
+}
+
 /** The lease in hand that covers `piece`. */
 export function leaseOf(blob: BlobState, piece: number): Lease | undefined {
   return blob.leases.get(runOf(piece))

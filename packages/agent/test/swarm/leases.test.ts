@@ -106,7 +106,9 @@ describe('leases become requests to the registry', () => {
     assert.deepEqual(of(host.revoke(0), 'stopFetch'), [])
     assert.deepEqual(spans(host), [[0, 16]])
   })
+})
 
+describe('what peers have of a lease', () => {
   test('what somebody else announces is not fetched as well, unless that host was given up for this one', () => {
     const host = new TestHost()
     host.up('a', 'dead')
@@ -130,6 +132,43 @@ describe('leases become requests to the registry', () => {
     assert.ok(range(8, 8).every((piece) => host.blob().copies[piece] === 0 && !host.blob().wanted.has(piece)))
     assert.equal(host.blob().holders.get('dead')?.has(16), true)
   })
+
+  test('a take-over ends what was asked of the host given up: its pieces are fetched', () => {
+    const host = new TestHost()
+    host.open(16)
+    host.up('dead')
+    assert.ok(of(host.has('dead', range(8, 4)), 'request').length > 0)
+    const commands = host.grant([1], { instead: 'dead' })
+    assert.deepEqual(
+      of(commands, 'cancel').map(({ piece }) => piece),
+      range(8, 4)
+    )
+    assert.deepEqual([...host.blob().assigned], range(8, 8))
+  })
+
+  for (const [how, end] of Object.entries({
+    goes: (host: TestHost) => host.step({ type: 'down', peer: 'a' }),
+    evicts: (host: TestHost) => {
+      host.has('a', [], { gone: true })
+      host.step({ type: 'failed', blob: BLOB, piece: 11, peer: 'a', reason: 'gone' })
+    },
+    fails: (host: TestHost) => host.step({ type: 'failed', blob: BLOB, piece: 11, peer: 'a', reason: 'unreachable' }),
+    'falls silent': (host: TestHost) => host.tick()
+  })) {
+    test(`what was left to a host that ${how} is fetched after all, unless somebody else has it`, () => {
+      const host = new TestHost()
+      host.up('a', 'b')
+      host.open(16)
+      host.step({ type: 'fetchFailed', blob: BLOB, fetch: 99, reason: 'busy' })
+      host.grant([1])
+      host.has('a', [10, 11])
+      host.now += 4500
+      host.has('b', [10])
+      assert.deepEqual([...host.blob().assigned], [8, 9, 12, 13, 14, 15])
+      end(host)
+      assert.deepEqual([...host.blob().assigned], [8, 9, 11, 12, 13, 14, 15])
+    })
+  }
 
   test('a piece that arrives from a peer ends the transfer that was to bring it', () => {
     const host = new TestHost()
