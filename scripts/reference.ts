@@ -15,6 +15,7 @@ const REFERENCE = new URL('docs/reference.md', ROOT)
 const LOCAL_API = 'packages/core/src/api/local-api.ts'
 const IMAGES_API = 'packages/core/src/api/images-api.ts'
 const PUSH_API = 'packages/core/src/api/push-api.ts'
+const SEED_API = 'packages/core/src/api/seed-api.ts'
 const STATUS_API = 'packages/core/src/api/status-api.ts'
 const FLEET_VIEW = 'packages/tracker/src/state/fleet-view.ts'
 
@@ -40,6 +41,8 @@ Fields are only ever added.
 - \`layerswarm pull --json\`: the fields of \`summary\`, see [POST /v1/pull](#http); with \`--output\` also \`written\`, the digest that the
   files name.
 - \`layerswarm push --json\`: the fields of \`summary\`, see [POST /v1/push](#http).
+- \`layerswarm seed --json\`: a seed with its hosts, or with \`--file\` a list of those; with \`--detach\` without hosts.
+  \`layerswarm seed status --json\`: the list, or of one seed as before; see [POST /v1/seed](#seeds).
 - \`layerswarm ls --json\`: \`images\` and \`totals\`; with \`--blobs\` a list of blobs; see [GET /v1/images](#http).
 - \`layerswarm check --json\`: the fields of \`summary\`, but \`images\` a list of what was checked, and \`failed\`; see
   [POST /v1/check](#http).
@@ -87,6 +90,12 @@ ${fence(await headOf(PUSH_API))}
 From ${code(IMAGES_API)}:
 
 ${fence(await headOf(IMAGES_API))}
+
+### Seeds
+
+From ${code(SEED_API)}:
+
+${fence(await headOf(SEED_API))}
 
 ### What an agent does
 

@@ -28,11 +28,12 @@ function leaves(command: Command, names: readonly string[]): [readonly string[],
   const path = [...names, command.name()]
   // `config print agent` and its like differ in the daemon's options only.
   const children = command.commands.filter((child) => names.length === 0 || !(child.name() in DAEMONS))
-  return children.length === 0 ? [[path, command]] : children.flatMap((child) => leaves(child, path))
+  const acts = children.length === 0 || command.registeredArguments.length > 0
+  return [...(acts ? [[path, command] as [readonly string[], Command]] : []), ...children.flatMap((child) => leaves(child, path))]
 }
 
 function commandText(names: readonly string[], command: Command): string {
-  const daemons = command.commands.length > 0
+  const daemons = takesDaemon(command)
   const usage = [...names, ...command.registeredArguments.map((argument) => argument.name())]
   if (daemons) usage.push('[agent|tracker|standalone]')
   const all = daemons ? command.commands.flatMap(({ options }) => options) : command.options
@@ -50,9 +51,13 @@ function commandText(names: readonly string[], command: Command): string {
 function otherOptions(names: readonly string[], command: Command): string {
   const name = names.at(-1) ?? ''
   if (name in DAEMONS) return `\n\nOptions: see [${name}](#options-of-${name}).`
-  if (command.commands.length > 0) return '\n\nAlso takes the options of the daemon.'
+  if (takesDaemon(command)) return '\n\nAlso takes the options of the daemon.'
   const shared = command.options.filter(isDaemonOption).map(({ long }) => code(long ?? ''))
   return shared.length === 0 ? '' : `\n\nAlso takes ${shared.join(', ')} as the [agent](#options-of-agent) does.`
+}
+
+function takesDaemon(command: Command): boolean {
+  return command.commands.some((child) => child.name() in DAEMONS)
 }
 
 function unique(options: readonly Option[]): Option[] {

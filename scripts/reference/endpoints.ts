@@ -1,6 +1,7 @@
 import { BLOBS_PATH, CHECK_PATH, CONTENT_PATH, GC_PATH, IMAGES_PATH } from '@layerswarm/core/api/images-api.ts'
 import { PULL_PATH } from '@layerswarm/core/api/local-api.ts'
 import { PUSH_PATH } from '@layerswarm/core/api/push-api.ts'
+import { SEED_PATH } from '@layerswarm/core/api/seed-api.ts'
 import { STATUS_PATH } from '@layerswarm/core/api/status-api.ts'
 import { code, table } from './markdown.ts'
 
@@ -34,12 +35,16 @@ export const SERVERS: readonly Server[] = [
   },
   {
     title: 'Of a tracker, on its HTTP address',
-    files: ['packages/tracker/src/http/app.ts'],
+    files: ['packages/tracker/src/http/app.ts', 'packages/tracker/src/http/seed-routes.ts'],
     routes: {
       'GET /healthz': '200 while the process lives',
       'GET /readyz': '200 once agents can connect, else 503: `{ready, id, addresses, hosts}`',
       'GET /metrics': 'Prometheus text',
       'GET /v1/fleet': 'hosts, blobs, leases and what left the registries, see below',
+      [`GET ${SEED_PATH}`]: 'the seeds, see below',
+      [`GET ${SEED_PATH}/:id`]: 'one of them, with its hosts',
+      [`POST ${SEED_PATH}`]: 'begins one; needs the token',
+      [`DELETE ${SEED_PATH}/:id`]: 'cancels one; needs the token',
       'GET /': 'the same for people'
     }
   }
@@ -53,6 +58,7 @@ const PATHS: Readonly<Record<string, string>> = {
   IMAGES_PATH,
   PULL_PATH,
   PUSH_PATH,
+  SEED_PATH,
   STATUS_PATH
 }
 
@@ -66,7 +72,7 @@ function pathOf(text: string): string {
  * @throws {Error} when its routes are not those that are described
  */
 export function endpointsText({ title, files, routes }: Server, source: string): string {
-  const made = [...source.matchAll(/app\.(get|post)\(([^\s,]+),/g)].map(
+  const made = [...source.matchAll(/app\.(get|post|delete)\(([^\s,]+),/g)].map(
     ([, method = '', path = '']) => `${method.toUpperCase()} ${pathOf(path)}`
   )
   const undescribed = made.filter((route) => !(route in routes))

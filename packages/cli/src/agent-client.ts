@@ -12,7 +12,7 @@ import { describeError, ERRORS, type ErrorCode, LayerswarmError } from '@layersw
 const MAX_LINE = 16 * 1024 * 1024
 
 /** What an answer has to look like. */
-interface Shape<T> {
+export interface Shape<T> {
   safeParse(value: unknown): { readonly success: true; readonly data: T } | { readonly success: false; readonly data?: undefined }
 }
 
@@ -151,8 +151,8 @@ function isError(line: unknown): line is ErrorReply {
   return typeof line === 'object' && line !== null && 'error' in line
 }
 
-/** The agent's failure, as if it had happened here. */
-function reported({ error: { code, message } }: ErrorReply): Error {
+/** A daemon's failure, as if it had happened here. */
+export function reported({ error: { code, message } }: ErrorReply): Error {
   if (!(code in ERRORS)) return new Error(message)
   const known = code as ErrorCode
   const prefix = `${ERRORS[known].text}: `

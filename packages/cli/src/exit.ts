@@ -15,7 +15,8 @@ const USAGE_ERRORS: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'NAME_INVALID',
   'TAG_INVALID',
   'DIGEST_INVALID',
-  'SOURCE_INVALID'
+  'SOURCE_INVALID',
+  'HOSTS_INVALID'
 ])
 
 /** Tells a failure on standard error, as `error:` and where it is known `fix:`. @returns the exit code */

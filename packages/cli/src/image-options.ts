@@ -13,9 +13,12 @@ export function agentOption(): Option {
   return new Option('--agent <URL>', "this host's agent").argParser(readUrl).default(new URL(DEFAULT_AGENT), DEFAULT_AGENT)
 }
 
-/** @param whose what is done with the layers of the platforms */
-export function platformOption(whose: string): Option {
-  return new Option('--platform <OS/ARCH>', `${whose}, or all (repeatable; default: this host's)`).argParser(readPlatform)
+/**
+ * @param whose what is done with the layers of the platforms
+ * @param byDefault whose platform counts where none is given
+ */
+export function platformOption(whose: string, byDefault = "this host's"): Option {
+  return new Option('--platform <OS/ARCH>', `${whose}, or all (repeatable; default: ${byDefault})`).argParser(readPlatform)
 }
 
 /** Options of the agent that count where none runs. */

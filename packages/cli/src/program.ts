@@ -11,6 +11,7 @@ import { addLsCommand } from './commands/ls.ts'
 import { addMirrorCommand } from './commands/mirror.ts'
 import { addPullCommand } from './commands/pull.ts'
 import { addPushCommand } from './commands/push.ts'
+import { addSeedCommand } from './commands/seed.ts'
 import { addStandaloneCommand } from './commands/standalone.ts'
 import { addStatusCommand } from './commands/status.ts'
 import { addTrackerCommand } from './commands/tracker.ts'
@@ -22,6 +23,8 @@ export function createProgram(): Command {
     .version(VERSION, '--version', 'print the version')
     .helpOption('-h, --help', 'print this help')
     .helpCommand(false)
+    // Options after a command are that command's, also where one above it has the same.
+    .enablePositionalOptions()
     .exitOverride()
     .configureOutput({ outputError: (text, write) => write(usageError(text, helpCommandOf(program))) })
     .configureHelp({ sortSubcommands: false })
@@ -31,6 +34,7 @@ export function createProgram(): Command {
     addStandaloneCommand,
     addPullCommand,
     addPushCommand,
+    addSeedCommand,
     addLsCommand,
     addCheckCommand,
     addGcCommand,

@@ -16,9 +16,10 @@
  *                         states: how many hosts are in each state; size: bytes of the image on all hosts that know it yet;
  *                         counts: bytes on them, as for a pull; digests: what the image's name meant, one unless the tag moved;
  *                         copies: bytes from the registry ÷ bytes of the image, the platforms of the fleet each once
- *   with its hosts also {revision, targets: [{name, id?, zone, state, size, counts, digest?, error?}]}
- *                         id: absent for a name that no host has; state: waiting (not connected), queued, fetching, done, here
- *                         (it had all of it), failed or cancelled; size: 0 until it is known; error: see the pull
+ *   with its hosts also {revision, targets: [{number, name, id?, zone, state, size, counts, digest?, error?}]}
+ *                         number: by which the seed knows it, from 0; id: absent for a name that no host has; state: waiting
+ *                         (not connected), queued, fetching, done, here (it had all of it), failed or cancelled; size: 0 until
+ *                         it is known; error: see the pull
  * A host that is away for 20 s fails; one that comes back while the seed runs goes on. A tracker that is restarted goes on
  * with its seeds, and remembers those that ended.
  */
@@ -42,7 +43,8 @@ export type SeedRequest = z.infer<typeof seedRequest>
 export const TARGET_STATES = ['waiting', 'queued', 'fetching', 'done', 'here', 'failed', 'cancelled'] as const
 export type TargetState = (typeof TARGET_STATES)[number]
 
-const seedTarget = z.object({
+export const seedTarget = z.object({
+  number: sizeField,
   name: nameField,
   id: z.string().optional(),
   zone: nameField,

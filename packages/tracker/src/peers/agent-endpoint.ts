@@ -82,7 +82,7 @@ export class AgentEndpoint implements AsyncDisposable {
         this.#sessions.delete(host)
         const name = this.#deps.state.hosts.get(host)?.name
         this.#apply({ type: 'left', host })
-        this.#deps.seeds.left(host, error !== undefined)
+        this.#deps.seeds.left(host)
         log.info({ peer: host, name, ...(error === undefined ? {} : { error: describeError(error) }) }, 'agent gone')
       }
     })

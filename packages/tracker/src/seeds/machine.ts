@@ -99,7 +99,7 @@ export function step(state: SeedsState, event: SeedEvent, now: number): readonly
       join(state, event.host, out)
       break
     case 'left':
-      leave(state, event.host, event.lost, now, out)
+      leave(state, event.host, now, out)
       break
     case 'report': {
       const seed = state.seeds.get(event.report.id)
@@ -130,7 +130,7 @@ function join(state: SeedsState, { id, name, zone, takesSeeds }: Extract<SeedEve
   for (const other of state.hosts.values()) {
     if (other.name === name && other.id !== id && other.leftAt !== undefined) state.hosts.delete(other.id)
   }
-  const host: KnownHost = { id, name, zone, takesSeeds, leftAt: undefined, lost: false }
+  const host: KnownHost = { id, name, zone, takesSeeds, leftAt: undefined }
   state.hosts.set(id, host)
   for (const seed of state.seeds.values()) {
     if (seed.state !== 'running') continue
@@ -162,11 +162,10 @@ function order(state: SeedsState, seed: Seed, target: Target, host: KnownHost, o
   out.push({ type: 'send', host: host.id, message })
 }
 
-function leave(state: SeedsState, id: string, lost: boolean, now: number, out: Outbox): void {
+function leave(state: SeedsState, id: string, now: number, out: Outbox): void {
   const host = state.hosts.get(id)
   if (host === undefined) return
   host.leftAt = now
-  host.lost = lost
   for (const seed of state.seeds.values()) {
     const target = seed.state === 'running' ? seed.byHost.get(id) : undefined
     if (target === undefined || !isOpen(target)) continue
@@ -211,7 +210,7 @@ function giveUpAbsent(state: SeedsState, seed: Seed, now: number, out: Outbox): 
 function whyAbsent(state: SeedsState, target: Target, now: number): string {
   const host = state.hosts.get(target.id ?? '')
   if (host?.leftAt === undefined) return target.id === undefined ? 'no host has this name' : 'not seen since the tracker was started'
-  return `${host.lost ? 'lost' : 'stopped'} ${Math.round((now - host.leftAt) / 1000)} s ago`
+  return `gone for ${Math.round((now - host.leftAt) / 1000)} s`
 }
 
 function fail(state: SeedsState, seed: Seed, target: Target, error: LayerswarmError): void {

@@ -11,8 +11,6 @@ export interface KnownHost {
   takesSeeds: boolean
   /** When its connection ended; undefined while it has one. */
   leftAt: number | undefined
-  /** Its connection ended without a word. */
-  lost: boolean
 }
 
 /** One host of a seed. */
@@ -63,8 +61,8 @@ export interface SeedsState {
 export type SeedEvent =
   /** A host has said who it is. */
   | { readonly type: 'joined'; readonly host: Pick<KnownHost, 'id' | 'name' | 'zone' | 'takesSeeds'> }
-  /** Its connection ended. lost: without a word. */
-  | { readonly type: 'left'; readonly host: string; readonly lost: boolean }
+  /** Its connection ended, however. */
+  | { readonly type: 'left'; readonly host: string }
   | { readonly type: 'report'; readonly host: string; readonly report: Report }
   | { readonly type: 'cancel'; readonly id: string }
   /** Each second or so. */

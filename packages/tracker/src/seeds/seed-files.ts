@@ -1,7 +1,7 @@
 import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { platformsField } from '@layerswarm/core/api/local-api.ts'
-import { seedDetail } from '@layerswarm/core/api/seed-api.ts'
+import { seedDetail, seedTarget } from '@layerswarm/core/api/seed-api.ts'
 import { describeError } from '@layerswarm/core/errors.ts'
 import type { Logger } from '@layerswarm/core/log.ts'
 import { z } from 'zod'
@@ -16,7 +16,7 @@ const keptSeed = z.object({
   /** Milliseconds since 1970. */
   startedAt: z.number(),
   endedAt: z.number().optional(),
-  targets: seedDetail.shape.targets
+  targets: z.array(seedTarget.omit({ number: true }))
 })
 
 /** A seed without what follows from the rest. */

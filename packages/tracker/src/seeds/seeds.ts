@@ -92,9 +92,9 @@ export class Seeds implements AsyncDisposable {
     this.#step({ type: 'joined', host: { id, name, zone, takesSeeds } })
   }
 
-  /** @param lost its connection ended without a word */
-  left(host: string, lost: boolean): void {
-    this.#step({ type: 'left', host, lost })
+  /** Its connection ended. */
+  left(host: string): void {
+    this.#step({ type: 'left', host })
   }
 
   report(host: string, report: SeedReport): void {

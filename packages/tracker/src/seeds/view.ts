@@ -39,12 +39,12 @@ export function viewSeed({ id, spec, state, startedAt, endedAt, targets }: Seed,
 
 /** @param since a revision: only what changed later is told */
 export function viewDetail(state: SeedsState, seed: Seed, times: Times, since = 0): SeedDetail {
-  const targets = seed.targets.filter(({ changed }) => changed > since).map(viewTarget)
+  const targets = seed.targets.flatMap((target, number) => (target.changed > since ? [viewTarget(target, number)] : []))
   return { ...viewSeed(seed, times), revision: state.revision, targets }
 }
 
-function viewTarget({ name, id, zone, state, size, counts, digest, error }: Target): SeedTarget {
-  return { name, ...(id && { id }), zone, state, size, counts, ...(digest && { digest }), ...(error && { error }) }
+function viewTarget({ name, id, zone, state, size, counts, digest, error }: Target, number: number): SeedTarget {
+  return { number, name, ...(id && { id }), zone, state, size, counts, ...(digest && { digest }), ...(error && { error }) }
 }
 
 /** Hosts of one platform fetch the same number of bytes, and those of another hardly ever the same. */

@@ -5,7 +5,7 @@ import { chooseHosts } from '../../src/seeds/choose.ts'
 import type { KnownHost } from '../../src/seeds/model.ts'
 
 function hostNamed(name: string, zone = '', leftAt?: number): KnownHost {
-  return { id: `id-${name}`, name, zone, takesSeeds: true, leftAt, lost: true }
+  return { id: `id-${name}`, name, zone, takesSeeds: true, leftAt }
 }
 
 const FLEET = [

@@ -1,0 +1,146 @@
+/** HTTP with the tracker of a fleet: what it is asked, and how it answers. */
+import { once } from 'node:events'
+import { readFile } from 'node:fs/promises'
+import { type IncomingMessage, request } from 'node:http'
+import { request as requestSecure } from 'node:https'
+import { join } from 'node:path'
+import { text as collect } from 'node:stream/consumers'
+import { errorReply } from '@layerswarm/core/api/local-api.ts'
+import {
+  SEED_PATH,
+  type SeedDetail,
+  type SeedRequest,
+  type SeedSummary,
+  seedBegun,
+  seedDetail,
+  seedList
+} from '@layerswarm/core/api/seed-api.ts'
+import { commonOptions } from '@layerswarm/core/config/common-options.ts'
+import { TOKEN_VARIABLE } from '@layerswarm/core/config/load.ts'
+import { hostFacts } from '@layerswarm/core/config/options.ts'
+import { describeError, LayerswarmError } from '@layerswarm/core/errors.ts'
+import { type Command, Option } from 'commander'
+import { reported, type Shape } from './agent-client.ts'
+import { trackerDataDir } from './daemon-options.ts'
+import { DEFAULT_TRACKER, readUrl } from './urls.ts'
+
+/** Which tracker is asked, and what it is shown. */
+export interface TrackerOptions {
+  readonly trackerUrl: URL
+  readonly tokenFile?: string
+}
+
+export function addTrackerOption(command: Command): Command {
+  return command.addOption(
+    new Option('--tracker-url <URL>', "the tracker's HTTP address").argParser(readUrl).default(new URL(DEFAULT_TRACKER), DEFAULT_TRACKER)
+  )
+}
+
+export function addTokenOption(command: Command): Command {
+  return command
+    .addOption(new Option('--token-file <FILE>', "the tracker's token (default: LAYERSWARM_TOKEN, then what a tracker on this host keeps)"))
+    .addHelpText(
+      'after',
+      `\nThe tracker keeps its token in its data directory, as ${join(trackerDataDir('/var/lib/layerswarm'), 'token')},\nreadable by its owner alone. Elsewhere, give a copy with --token-file, or its\ncontent in ${TOKEN_VARIABLE}.`
+    )
+}
+
+interface Change {
+  readonly method: 'POST' | 'DELETE'
+  readonly body?: object
+}
+
+/** A tracker that does its work answers in milliseconds. */
+const ANSWER_MS = 10_000
+
+/** Asks a tracker about its seeds. */
+export class TrackerClient {
+  readonly #options: TrackerOptions
+  readonly #signal: AbortSignal
+
+  constructor(options: TrackerOptions, signal: AbortSignal) {
+    this.#options = options
+    this.#signal = signal
+  }
+
+  /** @throws {LayerswarmError} what the tracker reports, TRACKER_API_UNREACHABLE, TOKEN_INVALID */
+  async begin(request: SeedRequest): Promise<{ joined: boolean; seed: SeedSummary }> {
+    return await this.#ask(SEED_PATH, seedBegun, { method: 'POST', body: request })
+  }
+
+  /** @throws as {@link begin} */
+  async cancel(id: string): Promise<SeedDetail> {
+    return await this.#ask(`${SEED_PATH}/${encodeURIComponent(id)}`, seedDetail, { method: 'DELETE' })
+  }
+
+  /** @throws {LayerswarmError} what the tracker reports, TRACKER_API_UNREACHABLE */
+  async seed(id: string, since?: number): Promise<SeedDetail> {
+    return await this.#ask(`${SEED_PATH}/${encodeURIComponent(id)}${since === undefined ? '' : `?since=${since}`}`, seedDetail)
+  }
+
+  /** Latest first. @throws as {@link seed} */
+  async seeds(): Promise<SeedSummary[]> {
+    return (await this.#ask(SEED_PATH, seedList)).seeds
+  }
+
+  async #ask<T>(path: string, shape: Shape<T>, change?: Change): Promise<T> {
+    const { status, body } = await this.#request(path, change)
+    const told = parsed(body)
+    if (status >= 200 && status < 300) {
+      const answer = shape.safeParse(told)
+      if (answer.success) return answer.data
+    } else {
+      const failure = errorReply.safeParse(told)
+      if (failure.success) throw reported(failure.data)
+    }
+    const detail = `${this.#options.trackerUrl.href} answers ${status}, as no tracker of this version does`
+    throw new LayerswarmError('TRACKER_API_UNREACHABLE', { detail })
+  }
+
+  /** `fetch` refuses a tracker's usual port, since another protocol has it. */
+  async #request(path: string, change: Change | undefined): Promise<{ status: number; body: string }> {
+    const url = new URL(path, this.#options.trackerUrl)
+    const body = change?.body === undefined ? undefined : JSON.stringify(change.body)
+    const headers = {
+      ...(change && { authorization: `Bearer ${await this.#token()}` }),
+      ...(body !== undefined && { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) })
+    }
+    const signal = AbortSignal.any([this.#signal, AbortSignal.timeout(ANSWER_MS)])
+    try {
+      const asking = (url.protocol === 'https:' ? requestSecure : request)(url, { method: change?.method ?? 'GET', headers, signal })
+      asking.end(body)
+      const [response] = (await once(asking, 'response')) as [IncomingMessage]
+      return { status: response.statusCode ?? 0, body: await collect(response) }
+    } catch (error) {
+      this.#signal.throwIfAborted()
+      const why = signal.aborted ? `no answer within ${ANSWER_MS / 1000} s` : describeError(error)
+      throw new LayerswarmError('TRACKER_API_UNREACHABLE', { detail: `${this.#options.trackerUrl.href}: ${why}` })
+    }
+  }
+
+  async #token(): Promise<string> {
+    const { tokenFile } = this.#options
+    const inEnvironment = process.env[TOKEN_VARIABLE]
+    if (tokenFile === undefined && inEnvironment) return sendable(inEnvironment, TOKEN_VARIABLE)
+    const path = tokenFile ?? join(trackerDataDir(commonOptions.dataDir.default({}, hostFacts())), 'token')
+    const text = await readFile(path, 'utf8').catch((error: unknown) => {
+      throw new LayerswarmError('TOKEN_INVALID', { detail: describeError(error) })
+    })
+    return sendable(text, path)
+  }
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}
+
+/** @throws {LayerswarmError} TOKEN_INVALID for what could not stand in a header */
+function sendable(text: string, from: string): string {
+  const token = text.trim()
+  if (/^[A-Za-z0-9_-]+$/.test(token)) return token
+  throw new LayerswarmError('TOKEN_INVALID', { detail: `there is none in ${from}` })
+}
