@@ -64,7 +64,8 @@ export class Agents implements AsyncDisposable {
 
   /** Asks one agent's mirror as containerd does. */
   async ask(agent: number, path: string, method = 'GET', body?: Uint8Array, headers: Record<string, string> = {}): Promise<Reply> {
-    const url = new URL(`/v2/${path}?ns=${encodeURIComponent(this.registry.host)}`, this.#agents[agent]?.mirrorUrl)
+    const url = new URL(`/v2/${path}`, this.#agents[agent]?.mirrorUrl)
+    url.searchParams.set('ns', this.registry.host)
     const length = body === undefined ? {} : { 'content-length': body.byteLength }
     const sent = request(url, { method, headers: { ...length, ...headers }, agent: this.#http })
     sent.end(body)
