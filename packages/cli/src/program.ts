@@ -11,10 +11,13 @@ import { addLsCommand } from './commands/ls.ts'
 import { addMirrorCommand } from './commands/mirror.ts'
 import { addPullCommand } from './commands/pull.ts'
 import { addPushCommand } from './commands/push.ts'
-import { addSeedCommand } from './commands/seed.ts'
 import { addStandaloneCommand } from './commands/standalone.ts'
 import { addStatusCommand } from './commands/status.ts'
 import { addTrackerCommand } from './commands/tracker.ts'
+import { examples } from './daemon-options.ts'
+
+/** Columns that are left of 80 beside the longest option; a narrower text is not wrapped at all. */
+const NARROWEST_TEXT = 30
 
 /** The whole command line. Wrong usage throws a CommanderError once it has been told on standard error. */
 export function createProgram(): Command {
@@ -27,14 +30,13 @@ export function createProgram(): Command {
     .enablePositionalOptions()
     .exitOverride()
     .configureOutput({ outputError: (text, write) => write(usageError(text, helpCommandOf(program))) })
-    .configureHelp({ sortSubcommands: false })
+    .configureHelp({ sortSubcommands: false, minWidthToWrap: NARROWEST_TEXT })
   for (const add of [
     addAgentCommand,
     addTrackerCommand,
     addStandaloneCommand,
     addPullCommand,
     addPushCommand,
-    addSeedCommand,
     addLsCommand,
     addCheckCommand,
     addGcCommand,
@@ -47,7 +49,17 @@ export function createProgram(): Command {
   ]) {
     add(program)
   }
-  return program.addHelpText('after', '\nLearn more about a command with: layerswarm COMMAND --help')
+  return program
+    .addHelpText('after', '\nExit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.')
+    .addHelpText(
+      'after',
+      examples(
+        'layerswarm standalone                           one machine, to try it',
+        'layerswarm mirror install --runtime containerd  its pulls then ask the agent',
+        'layerswarm doctor                               what is in the way'
+      )
+    )
+    .addHelpText('after', '\nLearn more about a command with: layerswarm COMMAND --help')
 }
 
 /** Commander's message, with its suggestion (a second line, in brackets) moved into the remedy. */

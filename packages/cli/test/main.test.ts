@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { describe, it } from 'node:test'
+import type { Command } from 'commander'
+import { completedCommands } from '../src/completion/model.ts'
+import { createProgram } from '../src/program.ts'
 import { runCommand, startCommand } from './run-command.ts'
-
-const COMMANDS = ['agent', 'tracker', 'standalone', 'pull', 'cluster-key', 'config']
 
 it('prints its version', async () => {
   const { code, stdout } = await runCommand(['--version'])
@@ -12,31 +13,47 @@ it('prints its version', async () => {
 })
 
 describe('help', () => {
-  it('lists every command', async () => {
+  it('of the program names every command, the exit codes and first steps', async () => {
     const { code, stdout } = await runCommand(['--help'])
     assert.equal(code, 0)
-    for (const name of COMMANDS) assert.match(stdout, new RegExp(`^  ${name} `, 'm'))
+    for (const { path } of completedCommands(createProgram()).filter(({ path }) => path.split(' ').length === 2)) {
+      assert.match(stdout, new RegExp(`^ ${path} `, 'm'))
+    }
+    assert.match(stdout, /^Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted\.\n\nExamples:\n {2}layerswarm standalone /m)
   })
-  for (const command of [
-    ['agent'],
-    ['tracker'],
-    ['standalone'],
-    ['pull'],
-    ['cluster-key', 'new'],
-    ['config', 'print'],
-    ['config', 'check']
-  ]) {
-    it(`of ${command.join(' ')} has examples and fits 80 columns`, async () => {
-      const { code, stdout } = await runCommand([...command, '--help'])
-      assert.equal(code, 0)
-      assert.match(stdout, new RegExp(`^Examples:\\n  .*layerswarm ${command.join(' ')}`, 'm'))
+  it('goes to standard output, for a command below another too', async () => {
+    const { code, stdout, stderr } = await runCommand(['config', 'print', '--help'])
+    assert.deepEqual([code, stderr], [0, ''])
+    assert.match(stdout, /^Usage: layerswarm config print /)
+  })
+  for (const { path } of completedCommands(createProgram())) {
+    it(`of layerswarm${path} says what it does, has examples and fits 80 columns`, () => {
+      const command = commandAt(path)
+      const text = helpOf(command)
+      assert.ok(command.description().length > 0)
+      assert.match(text, new RegExp(`^Examples:\\n  .*layerswarm${path}`, 'm'))
       assert.deepEqual(
-        stdout.split('\n').filter((line) => line.length > 80),
+        text.split('\n').filter((line) => line.length > 80),
         []
       )
     })
   }
 })
+
+function commandAt(path: string): Command {
+  return path
+    .split(' ')
+    .filter(Boolean)
+    .reduce<Command>((parent, name) => parent.commands.find((child) => child.name() === name) ?? assert.fail(path), createProgram())
+}
+
+/** What `--help` prints, on a terminal as wide as most. */
+function helpOf(command: Command): string {
+  let text = ''
+  command.configureOutput({ getOutHelpWidth: () => 80, writeOut: (part) => (text += part) })
+  command.outputHelp()
+  return text
+}
 
 describe('wrong usage exits with 2 and says what to do', () => {
   const table: [string[], RegExp][] = [

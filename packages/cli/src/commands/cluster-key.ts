@@ -8,7 +8,11 @@ import { examples } from '../daemon-options.ts'
 const OWNER_ONLY = 0o600
 
 export function addClusterKeyCommand(program: Command): void {
-  const group = program.command('cluster-key').helpCommand(false).description('the secret that all hosts of a fleet share')
+  const group = program
+    .command('cluster-key')
+    .helpCommand(false)
+    .description('the secret that all hosts of a fleet share')
+    .addHelpText('after', examples('layerswarm cluster-key new --out /etc/layerswarm/cluster.key'))
   const command = group
     .command('new')
     .description('make a new key and print it')

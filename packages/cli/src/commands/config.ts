@@ -15,7 +15,11 @@ interface Entry {
 }
 
 export function addConfigCommand(program: Command): void {
-  const group = program.command('config').helpCommand(false).description("a daemon's effective options")
+  const group = program
+    .command('config')
+    .helpCommand(false)
+    .description("a daemon's effective options")
+    .addHelpText('after', examples('layerswarm config print', 'layerswarm config check tracker'))
   const print = group
     .command('print')
     .helpCommand(false)
@@ -39,9 +43,9 @@ function addDaemons(parent: Command, show: Show): void {
   const add = <C extends object>(set: OptionSet<C>, isDefault = false): void => {
     const command = parent.command(set.name, { isDefault }).description(`options of ${set.name}${isDefault ? ' (the default)' : ''}`)
     command.option('--json', 'print JSON')
-    addDaemonOptions(command, set).action(async ({ json }: { json?: true }) =>
-      show(set, await daemonConfig(command, set), { json: json === true })
-    )
+    addDaemonOptions(command, set)
+      .addHelpText('after', examples(`layerswarm config ${parent.name()} ${set.name} --data-dir /srv/layerswarm`))
+      .action(async ({ json }: { json?: true }) => show(set, await daemonConfig(command, set), { json: json === true }))
   }
   add(agentOptions, true)
   add(trackerOptions)

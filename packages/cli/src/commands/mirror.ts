@@ -20,6 +20,14 @@ export function addMirrorCommand(program: Command): void {
   addInstall(group)
   addUninstall(group)
   addStatus(group)
+  group.addHelpText(
+    'after',
+    examples(
+      'layerswarm mirror install --runtime docker --dry-run',
+      'layerswarm mirror status',
+      'layerswarm mirror uninstall --runtime docker'
+    )
+  )
 }
 
 function addInstall(group: Command): void {

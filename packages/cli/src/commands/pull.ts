@@ -64,7 +64,7 @@ export function addPullCommand(program: Command): void {
         'layerswarm pull nginx:1.29',
         'layerswarm pull --platform linux/arm64 ghcr.io/example/app@sha256:…',
         'layerswarm pull nginx:1.29 --output docker-archive:nginx.tar',
-        'layerswarm pull nginx:1.29 --containerd && ctr run -t docker.io/library/nginx:1.29 web',
+        'layerswarm pull nginx:1.29 --containerd',
         'layerswarm pull --insecure-registry 127.0.0.1:5000 127.0.0.1:5000/app --json'
       )
     )
