@@ -11,6 +11,7 @@ import { addLsCommand } from './commands/ls.ts'
 import { addMirrorCommand } from './commands/mirror.ts'
 import { addPullCommand } from './commands/pull.ts'
 import { addPushCommand } from './commands/push.ts'
+import { addSeedCommand } from './commands/seed.ts'
 import { addStandaloneCommand } from './commands/standalone.ts'
 import { addStatusCommand } from './commands/status.ts'
 import { addTrackerCommand } from './commands/tracker.ts'
@@ -37,6 +38,7 @@ export function createProgram(): Command {
     addStandaloneCommand,
     addPullCommand,
     addPushCommand,
+    addSeedCommand,
     addLsCommand,
     addCheckCommand,
     addGcCommand,

@@ -41,7 +41,7 @@ export function addTokenOption(command: Command): Command {
     .addOption(new Option('--token-file <FILE>', "the tracker's token (default: LAYERSWARM_TOKEN, then what a tracker on this host keeps)"))
     .addHelpText(
       'after',
-      `\nThe tracker keeps its token in its data directory, as ${join(trackerDataDir('/var/lib/layerswarm'), 'token')},\nreadable by its owner alone. Elsewhere, give a copy with --token-file, or its\ncontent in ${TOKEN_VARIABLE}.`
+      `\nThe tracker keeps its token in its data directory, as\n${join(trackerDataDir('/var/lib/layerswarm'), 'token')}, readable by its owner alone.\nElsewhere, give a copy with --token-file, or its content in ${TOKEN_VARIABLE}.`
     )
 }
 
