@@ -17,7 +17,7 @@ interface Upload {
   readonly peer: SimHost
   readonly blob: Digest
   readonly piece: number
-  readonly held: number
+  readonly rate: number
   cancelled: boolean
 }
 
@@ -117,7 +117,7 @@ export class SimHost {
     else if (command.type === 'observe') queue.after(rtt / 2, () => world.host(command.peer).watch(this, command.blob))
     else if (command.type === 'request') {
       this.counts.requests++
-      const upload = { peer: this, blob: command.blob, piece: command.piece, held: command.held, cancelled: false }
+      const upload = { peer: this, blob: command.blob, piece: command.piece, rate: command.rate, cancelled: false }
       queue.after(rtt / 2, () => world.host(command.peer).ask(upload))
     } else if (command.type === 'cancel') {
       queue.after(rtt / 2, () => world.host(command.peer).cancel(this, command.blob, command.piece))
@@ -228,7 +228,7 @@ export class SimHost {
         peer: u.peer.id,
         blob: u.blob,
         piece: u.piece,
-        held: u.held,
+        rate: u.rate,
         served: this.#servings(u.blob)[u.piece] ?? 0
       }))
       const [upload] = this.#waiting.splice(nextUpload(requests), 1)

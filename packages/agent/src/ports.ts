@@ -256,8 +256,8 @@ export interface FetchedPiece {
 }
 
 export interface FetchOptions extends Abortable {
-  /** Pieces of the blob that the asker has: the neediest is served first. */
-  readonly held?: number
+  /** Kilobytes a second that the asker has received so far: the slowest is served first. */
+  readonly rate?: number
   /** Whose share of a limit the bytes take: one for all blobs of an image. By default each blob has its own. */
   readonly pull?: string
   /** Told bytes of a piece as they come: it may take long, and is under way. */
@@ -299,8 +299,8 @@ export interface UploadRequest {
   readonly peer: string
   readonly blob: Digest
   readonly piece: number
-  /** Pieces of the blob that the requester has. */
-  readonly held: number
+  /** Kilobytes a second that the requester has received since it began to fetch. */
+  readonly rate: number
   /** Times this host has served this piece of this blob. */
   readonly served: number
 }

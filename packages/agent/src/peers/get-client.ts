@@ -14,7 +14,7 @@ export interface PieceRequest extends Pick<FetchOptions, 'pull' | 'onProgress'> 
   /** Bytes of the piece, by the blob's layout. */
   readonly length: number
   /** Pieces of the blob that this host has. */
-  readonly held: number
+  readonly rate: number
 }
 
 interface Pending extends PieceRequest {
@@ -99,8 +99,8 @@ export class GetClient {
       if (--places < 0) return
       if (pending.sent) continue
       pending.sent = true
-      const { id, blob, piece, held } = pending
-      stream.send({ t: 'get', id, blob, piece, held })
+      const { id, blob, piece, rate } = pending
+      stream.send({ t: 'get', id, blob, piece, rate })
     }
   }
 

@@ -46,7 +46,7 @@ export class PeerSource implements PieceSource {
   }
 
   async *fetch(run: PieceRun, options: FetchOptions = {}): AsyncGenerator<FetchedPiece> {
-    const { signal, held = 0 } = options
+    const { signal, rate = 0 } = options
     signal?.throwIfAborted()
     const end = run.first + run.count
     if (end > this.#options.layout.pieces) throw new RangeError(`there is no piece ${end - 1}`)
@@ -57,8 +57,7 @@ export class PeerSource implements PieceSource {
     let next = run.first
     try {
       for (let piece = run.first; piece < end; piece++) {
-        for (; next < end && asked.length < AHEAD; next++)
-          asked.push(this.#ask(get, next, { ...options, held: held + next - run.first, signal: both }))
+        for (; next < end && asked.length < AHEAD; next++) asked.push(this.#ask(get, next, { ...options, rate, signal: both }))
         const bytes = await (asked.shift() as Promise<Uint8Array>)
         try {
           yield { piece, bytes }
@@ -79,7 +78,7 @@ export class PeerSource implements PieceSource {
   async #ask(
     get: GetClient,
     piece: number,
-    { signal, ...wish }: FetchOptions & { readonly held: number; readonly signal: AbortSignal }
+    { signal, ...wish }: FetchOptions & { readonly rate: number; readonly signal: AbortSignal }
   ): Promise<Uint8Array> {
     const { blob, layout } = this.#options
     const bytes = get.piece({ blob, piece, length: pieceLength(layout, piece), ...wish }, { signal })

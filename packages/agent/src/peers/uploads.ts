@@ -27,7 +27,7 @@ interface Waiting {
   readonly id: number
   readonly blob: Digest
   readonly piece: number
-  readonly held: number
+  readonly rate: number
   readonly stream: FramedStream
 }
 
@@ -114,12 +114,12 @@ export class Uploads {
       if (cancelled !== undefined) this.#refuse(stream, { id: request.id, reason: 'cancelled' })
       return
     }
-    const { id, blob, piece, held } = request
+    const { id, blob, piece, rate } = request
     const own = this.#waiting.filter((waiting) => waiting.stream === stream)
     if (own.length >= MAX_QUEUED_REQUESTS) throw new LayerswarmError('PEER_PROTOCOL', { detail: 'too many requests at once' })
     if (own.some((waiting) => waiting.id === id)) throw new LayerswarmError('PEER_PROTOCOL', { detail: 'a request id twice' })
     if (this.#draining) this.#refuse(stream, { id, reason: 'gone' })
-    else this.#waiting.push({ id, blob, piece, held, stream })
+    else this.#waiting.push({ id, blob, piece, rate, stream })
     this.#pump()
   }
 
@@ -153,7 +153,7 @@ export class Uploads {
   #choose(eligible: readonly Waiting[]): Waiting | undefined {
     if (eligible.length === 0) return undefined
     const view = eligible.map(
-      ({ stream, blob, piece, held }): UploadRequest => ({ peer: stream.peer, blob, piece, held, served: this.#served.of(blob, piece) })
+      ({ stream, blob, piece, rate }): UploadRequest => ({ peer: stream.peer, blob, piece, rate, served: this.#served.of(blob, piece) })
     )
     const chosen = eligible[this.#deps.policy(view)] ?? eligible[0]
     if (chosen !== undefined) this.#waiting.splice(this.#waiting.indexOf(chosen), 1)

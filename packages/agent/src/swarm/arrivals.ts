@@ -59,6 +59,7 @@ export function landed(state: SwarmState, blob: BlobState, event: BlobEvent & { 
   blob.arrivedAt = now
   state.arrivedAt = now
   if (!blob.have.add(piece)) return commands
+  state.received += event.bytes
   refresh(state, blob, piece)
   noteLanded(blob, piece)
   commands.push(...stopIdleFetches(blob))

@@ -60,7 +60,7 @@ export type FailReason = 'gone' | 'unreachable' | 'doubtful' | 'lie' | 'local'
 export type SwarmCommand =
   | { readonly type: 'connect'; readonly peer: PeerAddress }
   | { readonly type: 'observe'; readonly peer: string; readonly blob: Digest }
-  | { readonly type: 'request'; readonly peer: string; readonly blob: Digest; readonly piece: number; readonly held: number }
+  | { readonly type: 'request'; readonly peer: string; readonly blob: Digest; readonly piece: number; readonly rate: number }
   | { readonly type: 'cancel'; readonly peer: string; readonly blob: Digest; readonly piece: number }
   | { readonly type: 'fetch'; readonly blob: Digest; readonly fetch: number; readonly run: PieceRun }
   | { readonly type: 'stopFetch'; readonly blob: Digest; readonly fetch: number }

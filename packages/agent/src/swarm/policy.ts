@@ -155,8 +155,9 @@ export function chooseHedges(state: SwarmState, blob: BlobState, now: number): {
 const FRESH_SERVINGS = 2
 
 /**
- * Serving order: a piece never served, then one served once, then whoever has least, then first come. Serving what is
- * fresh spreads it; serving the neediest removes the tail.
+ * Serving order: a piece never served, then one served once, then whoever has fared worst, then first come. Serving what
+ * is fresh spreads it; serving the slowest removes the tail. It is by rate and not by what they have, else hosts that
+ * came later would keep one that is nearly done from its last pieces.
  */
 export function nextUpload(waiting: readonly UploadRequest[]): number {
   let best = 0
@@ -164,7 +165,7 @@ export function nextUpload(waiting: readonly UploadRequest[]): number {
     const [a, b] = [waiting[i], waiting[best]]
     if (a === undefined || b === undefined) continue
     const freshness = Math.min(a.served, FRESH_SERVINGS) - Math.min(b.served, FRESH_SERVINGS)
-    if (freshness < 0 || (freshness === 0 && a.served >= FRESH_SERVINGS && a.held < b.held)) best = i
+    if (freshness < 0 || (freshness === 0 && a.served >= FRESH_SERVINGS && a.rate < b.rate)) best = i
   }
   return best
 }

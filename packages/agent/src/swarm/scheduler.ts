@@ -15,7 +15,9 @@ import { arriving } from './progress.ts'
 import {
   addRequest,
   type BlobState,
+  beginToFetch,
   createBlob,
+  meanRate,
   type Neighbour,
   refresh,
   removeHolder,
@@ -56,6 +58,7 @@ function apply(state: SwarmState, event: SwarmEvent, now: number): SwarmCommand[
       return neighbourDown(state, event.peer)
     case 'open': {
       const blob = createBlob(state, event.blob, event.layout, event.have, now, event.pull)
+      beginToFetch(state, now)
       state.blobs.set(event.blob, blob)
       if (!state.trackerUp) importAnyway(state, blob, PieceSet.full(blob.layout.pieces))
       for (const piece of blob.vouched) refresh(state, blob, piece)
@@ -199,7 +202,7 @@ function tickBlob(state: SwarmState, blob: BlobState, now: number): SwarmCommand
   for (const { request, holder } of chooseHedges(state, blob, now)) {
     blob.hedges++
     addRequest(state, blob, holder, request.piece, now)
-    commands.push({ type: 'request', peer: holder.id, blob: blob.digest, piece: request.piece, held: blob.have.count })
+    commands.push({ type: 'request', peer: holder.id, blob: blob.digest, piece: request.piece, rate: meanRate(state, now) })
   }
   const wait = Math.min(ASK_PEERS_MOST_MS, Math.max(ASK_PEERS_MS, (now - blob.openedAt) / 2))
   const live = neighboursInZone(state)
@@ -217,7 +220,7 @@ function tickBlob(state: SwarmState, blob: BlobState, now: number): SwarmCommand
 function fill(state: SwarmState, now: number, commands: SwarmCommand[]): void {
   const ask = (blob: BlobState, neighbour: Neighbour, piece: number) => {
     addRequest(state, blob, neighbour, piece, now)
-    commands.push({ type: 'request', peer: neighbour.id, blob: blob.digest, piece, held: blob.have.count })
+    commands.push({ type: 'request', peer: neighbour.id, blob: blob.digest, piece, rate: meanRate(state, now) })
   }
   for (const blob of state.blobs.values()) {
     for (const piece of blob.readers.keys()) {

@@ -117,6 +117,9 @@ export interface SwarmState {
   /** Hosts named as being of other zones, the latest last. */
   readonly foreign: Set<string>
   requests: number
+  /** Since when this host has been fetching without a break, and bytes received since. */
+  busySince: number
+  received: number
   /** When a piece of any blob landed last. */
   arrivedAt: number
   trackerUp: boolean
@@ -139,6 +142,8 @@ export function createState(self: string, random: () => number, trackerUp: boole
     banned: new Set(),
     foreign: new Set(),
     requests: 0,
+    busySince: Number.NEGATIVE_INFINITY,
+    received: 0,
     arrivedAt: Number.NEGATIVE_INFINITY,
     trackerUp,
     trackerDownAt: Number.NEGATIVE_INFINITY,
@@ -317,6 +322,25 @@ export function isUnanswered(state: SwarmState, blob: BlobState, piece: number):
 /** The lease in hand that covers `piece`. */
 export function leaseOf(blob: BlobState, piece: number): Lease | undefined {
   return blob.leases.get(runOf(piece))
+}
+
+/** Notes that something is to be fetched from `now` on. A host that is fetching already goes on as before. */
+export function beginToFetch(state: SwarmState, now: number): void {
+  for (const { have } of state.blobs.values()) if (!have.complete) return
+  state.busySince = now
+  state.received = 0
+}
+
+/**
+ * Time before the first pieces that does not count, ms: it would make every newcomer seem slow. Rates over less than the
+ * second figure say nothing.
+ */
+const GETTING_GOING_MS = 200
+const MIN_ELAPSED_MS = 100
+
+/** Kilobytes a second that this host has received, on average, since it began to fetch. */
+export function meanRate(state: SwarmState, now: number): number {
+  return Math.floor(state.received / Math.max(MIN_ELAPSED_MS, now - state.busySince - GETTING_GOING_MS))
 }
 
 const SMOOTHING = 0.2

@@ -139,11 +139,11 @@ export class Transfer {
     }
   }
 
-  request(peer: string, piece: number, held: number): void {
+  request(peer: string, piece: number, rate: number): void {
     const key = `${peer} ${piece}`
     const stop = new AbortController()
     this.#requests.set(key, stop)
-    void this.#ask(peer, piece, held, AbortSignal.any([stop.signal, this.#closed.signal])).finally(() => {
+    void this.#ask(peer, piece, rate, AbortSignal.any([stop.signal, this.#closed.signal])).finally(() => {
       if (this.#requests.get(key) === stop) this.#requests.delete(key)
     })
   }
@@ -153,9 +153,9 @@ export class Transfer {
     this.#requests.delete(`${peer} ${piece}`)
   }
 
-  async #ask(peer: string, piece: number, held: number, signal: AbortSignal): Promise<void> {
+  async #ask(peer: string, piece: number, rate: number, signal: AbortSignal): Promise<void> {
     const blob = this.digest
-    const options = { signal, held, pull: this.pull, onProgress: (bytes: number) => this.#underway.fromPeer(peer, bytes) }
+    const options = { signal, rate, pull: this.pull, onProgress: (bytes: number) => this.#underway.fromPeer(peer, bytes) }
     try {
       for await (const part of this.#deps.peerSource(peer, false).fetch({ first: piece, count: 1 }, options)) {
         const expected = this.book.expected(part.piece)

@@ -169,7 +169,7 @@ describe('which piece', () => {
     host.has('a', range(0, 64))
     assert.equal(host.state.requests, 14)
     const asked = of(host.step({ type: 'reader', blob: BLOB, piece: 50, waiting: true }), 'request')
-    assert.deepEqual(asked, [{ type: 'request', peer: 'a', blob: BLOB, piece: 50, held: 0 }])
+    assert.deepEqual(asked, [{ type: 'request', peer: 'a', blob: BLOB, piece: 50, rate: 0 }])
     assert.deepEqual(of(host.step({ type: 'reader', blob: BLOB, piece: 50, waiting: true }), 'request'), [], 'once')
     host.step({ type: 'reader', blob: BLOB, piece: 50, waiting: false })
     assert.equal(host.blob().readers.get(50), 1, 'the other reader waits still')
@@ -197,6 +197,36 @@ describe('which piece', () => {
   })
 })
 
+describe('requests', () => {
+  test('say how fast this host has fared since it began, the first moment left out, over all its blobs', () => {
+    const host = new TestHost()
+    host.up('a')
+    host.open(64)
+    host.now += 1200
+    const rate = () => of(host.landed(host.requests[0]?.piece ?? 0, 'a'), 'request')[0]?.rate
+    host.has('a', range(0, 40))
+    assert.equal(rate(), Math.floor(PIECE_BYTES / 1000))
+    const other = digestNamed('other')
+    host.open(64, { blob: other })
+    assert.equal(rate(), Math.floor((2 * PIECE_BYTES) / 1000))
+    host.now += 1000
+    assert.equal(rate(), Math.floor((3 * PIECE_BYTES) / 2000))
+  })
+
+  test('a host that had nothing left to fetch begins anew', () => {
+    const host = new TestHost()
+    host.up('a')
+    host.open(2)
+    host.has('a', range(0, 2))
+    for (const piece of range(0, 2)) host.landed(piece, 'a')
+    host.now += 10_000
+    const other = digestNamed('other')
+    host.open(8, { blob: other })
+    const [first] = of(host.has('a', range(0, 8), { blob: other }), 'request')
+    assert.equal(first?.rate, 0)
+  })
+})
+
 describe('what comes of a request', () => {
   test('a landed piece is asked of nobody again, and the next request goes out', () => {
     const host = crowded()
@@ -204,7 +234,10 @@ describe('what comes of a request', () => {
     const first = host.requests[0]
     assert.ok(first)
     const asked = of(host.landed(first.piece, 'peer0'), 'request')
-    assert.deepEqual(asked, [{ type: 'request', peer: 'peer0', blob: BLOB, piece: 1 - first.piece, held: 1 }])
+    assert.deepEqual(
+      asked.map(({ peer, piece }) => [peer, piece]),
+      [['peer0', 1 - first.piece]]
+    )
   })
 
   test('a blob is complete once, and again after pieces of it were discarded', () => {
