@@ -121,8 +121,8 @@ export class Seeder implements AsyncDisposable {
     const { id, image } = job.order
     this.#tell(job, { state: 'fetching' })
     try {
-      const { digest, bytes, counts } = await this.#pull(job)
-      this.#end(job, { state: 'done', size: bytes, counts, digest })
+      const { digest, bytes, counts, containerd } = await this.#pull(job)
+      this.#end(job, { state: 'done', size: bytes, counts, digest, ...(containerd && { given: containerd.bytes }) })
       log.info({ seed: id, image, digest, counts }, 'seeded')
     } catch (error) {
       if (job.stop.signal.aborted) {
@@ -135,14 +135,15 @@ export class Seeder implements AsyncDisposable {
   }
 
   async #pull(job: Job): Promise<PullSummary> {
-    const { image, platforms } = job.order
+    const { image, platforms, containerd } = job.order
     const blobs = new Map<Digest, SourceCounts>()
     const pulled = new AbortController()
     const telling = this.#tellWhile(job, pulled.signal, () => sum(blobs.values()))
     try {
       return await this.#deps.images.pull(image, {
         signal: job.stop.signal,
-        ...(platforms === undefined ? {} : { platforms: platformsOf(platforms) }),
+        ...(platforms && { platforms: platformsOf(platforms) }),
+        ...(containerd && { containerd }),
         onImage: ({ digest, bytes }) => {
           job.report = { ...job.report, digest, size: bytes }
         },

@@ -17,7 +17,7 @@ const COUNTS = { local: 0, peer: 60, registry: 40 }
 interface Pull {
   readonly image: string
   readonly options: PullOptions
-  end(counts?: PullSummary['counts']): void
+  end(more?: Partial<PullSummary>): void
   fail(error: Error): void
 }
 
@@ -31,8 +31,8 @@ class TestSeeder implements AsyncDisposable {
   constructor() {
     const pull = async (image: string, options: PullOptions = {}): Promise<PullSummary> => {
       const { promise, resolve, reject } = Promise.withResolvers<PullSummary>()
-      const end = (counts = COUNTS) =>
-        resolve({ image, digest: ROOT, manifests: 1, blobs: 1, skipped: 0, bytes: 100, counts, stale: false, seconds: 1 })
+      const end = (more: Partial<PullSummary> = {}) =>
+        resolve({ image, digest: ROOT, manifests: 1, blobs: 1, skipped: 0, bytes: 100, counts: COUNTS, stale: false, seconds: 1, ...more })
       options.signal?.addEventListener('abort', () => reject(options.signal?.reason))
       this.pulls.push({ image, options, end, fail: reject })
       return await promise
@@ -42,7 +42,7 @@ class TestSeeder implements AsyncDisposable {
     this.seeder.start()
   }
 
-  async order(id: string, more: { readonly platforms?: string[] } = {}): Promise<void> {
+  async order(id: string, more: { readonly platforms?: string[]; readonly containerd?: string } = {}): Promise<void> {
     this.directory.say({ type: 'seed', order: { t: 'seed', id, image: `r.test/${id}`, every: 1000, ...more } })
     await settle()
   }
@@ -67,10 +67,13 @@ function states(reports: readonly SeedReport[]): string[] {
 
 it('fetches what it is told to and tells how it goes, not more often than asked', async () => {
   await using host = new TestSeeder()
-  await host.order('a', { platforms: ['linux/arm64'] })
+  await host.order('a', { platforms: ['linux/arm64'], containerd: 'k8s.io' })
   assert.deepEqual(states(host.told()), ['a queued', 'a fetching'])
   const [pull] = host.pulls
-  assert.deepEqual([pull?.image, pull?.options.platforms], ['r.test/a', [{ os: 'linux', architecture: 'arm64', variant: 'v8' }]])
+  assert.deepEqual(
+    [pull?.image, pull?.options.platforms, pull?.options.containerd],
+    ['r.test/a', [{ os: 'linux', architecture: 'arm64', variant: 'v8' }], 'k8s.io']
+  )
   pull?.options.onImage?.({ digest: ROOT, bytes: 100 })
   for (const peer of [10, 20, 30]) {
     pull?.options.onProgress?.({ digest: LAYER, size: 90, counts: { local: 0, peer, registry: 5 }, done: false })
@@ -79,9 +82,9 @@ it('fetches what it is told to and tells how it goes, not more often than asked'
   assert.deepEqual(host.told(), [
     { t: 'seeding', id: 'a', state: 'fetching', size: 100, digest: ROOT, counts: { local: 0, peer: 30, registry: 5 } }
   ])
-  pull?.end()
+  pull?.end({ containerd: { namespace: 'k8s.io', blobs: 1, bytes: 90 } })
   await settle()
-  assert.deepEqual(host.told(), [{ t: 'seeding', id: 'a', state: 'done', size: 100, digest: ROOT, counts: COUNTS }])
+  assert.deepEqual(host.told(), [{ t: 'seeding', id: 'a', state: 'done', size: 100, digest: ROOT, counts: COUNTS, given: 90 }])
 })
 
 it('does two at a time, the others in the order of asking', async () => {

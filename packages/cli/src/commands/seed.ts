@@ -1,9 +1,10 @@
 import { readFile } from 'node:fs/promises'
 import { text as collect } from 'node:stream/consumers'
+import { isContainerdNamespace } from '@layerswarm/core/api/local-api.ts'
 import { parseHostChoice, type SeedDetail, type SeedSummary } from '@layerswarm/core/api/seed-api.ts'
 import { describeError, LayerswarmError } from '@layerswarm/core/errors.ts'
 import { formatReference, parseReference } from '@layerswarm/core/image/reference.ts'
-import type { Command } from 'commander'
+import { type Command, InvalidArgumentError, Option } from 'commander'
 import { examples } from '../daemon-options.ts'
 import { formatAge, plural } from '../format.ts'
 import { type PlatformsOption, platformOption } from '../image-options.ts'
@@ -17,6 +18,8 @@ import { addTokenOption, addTrackerOption, TrackerClient, type TrackerOptions } 
 /** Between two looks, ms: a terminal shall move, a log need not. */
 const LOOK_TERMINAL_MS = 400
 const LOOK_MS = 1_000
+/** Where `ctr` looks unless it is told otherwise. */
+const DEFAULT_NAMESPACE = 'default'
 /** More images than anybody seeds by hand. */
 const MAX_IMAGES = 1_000
 
@@ -24,6 +27,8 @@ interface SeedOptions extends TrackerOptions {
   readonly hosts?: readonly string[]
   readonly file?: string
   readonly platform?: PlatformsOption
+  /** The namespace of containerd. */
+  readonly to?: string
   readonly detach?: true
   readonly json?: true
 }
@@ -46,6 +51,11 @@ export function addSeedCommand(program: Command): void {
       (text, earlier = []) => [...earlier, ...text.split(',')]
     )
     .addOption(platformOption('whose layers to fetch', "each host's own"))
+    .addOption(
+      new Option('--to <DEST>', 'where else it goes on each host: containerd, or containerd:NAMESPACE as containerd:k8s.io').argParser(
+        readNamespace
+      )
+    )
     .option('--detach', 'do not wait for the end')
     .option('--json', 'print the result as JSON')
   addTokenOption(addTrackerOption(command))
@@ -86,13 +96,14 @@ export function addSeedCommand(program: Command): void {
 }
 
 async function run(images: readonly string[], options: SeedOptions): Promise<void> {
-  const { hosts, platform, detach, json } = options
+  const { hosts, platform, to, detach, json } = options
   if (hosts !== undefined) parseHostChoice(hosts)
   using stop = stopSignal()
   const client = new TrackerClient(options, stop.signal)
   const how = {
     ...(hosts === undefined ? {} : { hosts: [...hosts] }),
-    ...(platform === undefined ? {} : { platforms: platform === 'all' ? platform : [...platform] })
+    ...(platform === undefined ? {} : { platforms: platform === 'all' ? platform : [...platform] }),
+    ...(to && { containerd: to })
   }
   const begun: SeedSummary[] = []
   for (const image of images) {
@@ -185,6 +196,14 @@ function throwFailures(seeds: readonly SeedDetail[]): void {
 
 function begunText({ id, image, states }: SeedSummary, joined: boolean): string {
   return `seed ${id}: ${image} on ${plural(sum(Object.values(states)), 'host')}${joined ? ', which runs already' : ''}`
+}
+
+/** @returns the namespace of containerd */
+function readNamespace(text: string): string {
+  const [, namespace] = /^containerd(?::(.*))?$/.exec(text) ?? [undefined, '']
+  if (namespace === undefined) return DEFAULT_NAMESPACE
+  if (!isContainerdNamespace(namespace)) throw new InvalidArgumentError('Give containerd or containerd:NAMESPACE.')
+  return namespace
 }
 
 /** @throws {LayerswarmError} REFERENCE_INVALID, DIGEST_INVALID; a CommanderError for wrong usage */

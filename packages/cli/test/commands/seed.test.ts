@@ -101,7 +101,7 @@ it('begins a seed and follows it; a host that failed makes it fail, by its name 
     [`GET /v1/seed/${ID}`]: [{ body: seed('running', HOST, { ...LOST, state: 'waiting' }) }],
     [`GET /v1/seed/${ID}?since=7`]: [{ body: { ...seed('failed', DONE, LOST), targets: [DONE, LOST] } }]
   })
-  const args = ['app', '--hosts', 'host-1,host-2', '--hosts', 'zone:eu', '--platform', 'linux/arm64']
+  const args = ['app', '--hosts', 'host-1,host-2', '--hosts', 'zone:eu', '--platform', 'linux/arm64', '--to', 'containerd:k8s.io']
   const { code, stdout, stderr } = await runCommand(['seed', ...args, ...tracker.with])
   assert.equal(
     stdout,
@@ -123,15 +123,26 @@ it('begins a seed and follows it; a host that failed makes it fail, by its name 
   assert.deepEqual(tracker.requests[0], {
     route: 'POST /v1/seed',
     authorization: `Bearer ${TOKEN}`,
-    body: { image: 'docker.io/library/app:latest', hosts: ['host-1', 'host-2', 'zone:eu'], platforms: ['linux/arm64'] }
+    body: {
+      image: 'docker.io/library/app:latest',
+      hosts: ['host-1', 'host-2', 'zone:eu'],
+      platforms: ['linux/arm64'],
+      containerd: 'k8s.io'
+    }
   })
 })
 
 it('is done when all hosts are; --json prints the seed alone; the token may come from the environment', async () => {
   await using tracker = await fakeTracker({ 'POST /v1/seed': [begun()], [`GET /v1/seed/${ID}`]: [{ body: seed('done', DONE) }] })
-  const { code, stdout, stderr } = await runCommand(['seed', 'app', '--json', ...tracker.at], { env: { LAYERSWARM_TOKEN: TOKEN } })
+  const { code, stdout, stderr } = await runCommand(['seed', 'app', '--json', '--to', 'containerd', ...tracker.at], {
+    env: { LAYERSWARM_TOKEN: TOKEN }
+  })
   assert.deepEqual([code, stderr, JSON.parse(stdout)], [0, '', seed('done', DONE)])
-  assert.equal(tracker.requests[0]?.authorization, `Bearer ${TOKEN}`)
+  const [request] = tracker.requests
+  assert.deepEqual(
+    [request?.authorization, request?.body],
+    [`Bearer ${TOKEN}`, { image: 'docker.io/library/app:latest', containerd: 'default' }]
+  )
 })
 
 it('waits for a tracker that is restarted', async () => {
@@ -212,6 +223,8 @@ it('refuses wrong usage with 2 and says what is wrong', async () => {
     [['seed', 'app', '--hosts', '0%'], /^error: not a valid choice of hosts: 0%\n/],
     [['seed', 'app', '--hosts', 'all,host-1'], /^error: not a valid choice of hosts: all, and yet/],
     [['seed', 'app', '--platform', 'z80'], /no such platform/],
+    [['seed', 'app', '--to', 'docker'], /Give containerd or containerd:NAMESPACE/],
+    [['seed', 'app', '--to', 'containerd:'], /Give containerd or containerd:NAMESPACE/],
     [['seed', 'cancel'], /^error: missing required argument 'ID'/],
     [['seed', 'status', '--tracker-url', 'nowhere'], /Not a URL/]
   ] as const) {

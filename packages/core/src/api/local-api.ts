@@ -38,10 +38,12 @@ export function isContainerdNamespace(text: string): boolean {
   return text.length <= MAX_NAMESPACE && /^[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*$/.test(text)
 }
 
+export const namespaceField = z.string().refine(isContainerdNamespace, 'not a namespace of containerd')
+
 export const pullRequest = z.strictObject({
   image: referenceField,
   platforms: platformsField.optional(),
-  containerd: z.string().refine(isContainerdNamespace, 'not a namespace of containerd').optional()
+  containerd: namespaceField.optional()
 })
 export type PullRequest = z.infer<typeof pullRequest>
 

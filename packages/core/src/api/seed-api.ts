@@ -3,30 +3,30 @@
  * `Authorization: Bearer TOKEN` with the token that lies in the tracker's data directory, and from a browser the
  * tracker's own Origin.
  *
- * `POST /v1/seed {image, hosts?, platforms?}` begins one: 201 and `{joined: false, seed}`, or 200 and `{joined: true, seed}`
- * when the same one runs already. hosts: whom to choose, a list; all of the fleet where it is absent
+ * `POST /v1/seed {image, hosts?, platforms?, containerd?}` begins one: 201 and `{joined: false, seed}`, or 200 and
+ * `{joined: true, seed}` when the same one runs already. hosts: whom to choose, a list; all of the fleet where it is absent
  *   `all`; `12` or `25%`: so many, the same ones each time, from all zones; `zone:NAME`; `NAME`, or `name:NAME`: one host, or
  *   a peer id. Names and zones add up, a number or percentage is taken out of them. Hosts that left in the last 10 min are
- *   part of `all` and of zones. platforms: as for a pull
+ *   part of `all` and of zones. platforms, containerd: as for a pull
  * `GET /v1/seed`: `{seeds: [seed…]}` without their hosts, latest first
  * `GET /v1/seed/ID`: a seed with its hosts; with `?since=REVISION` only those that changed after that revision
  * `DELETE /v1/seed/ID` cancels it: what has arrived stays
- *   seed: {id, image, hosts, platforms?, state, startedAt, seconds, states, size, counts, digests, copies}
+ *   seed: {id, image, hosts, platforms?, containerd?, state, startedAt, seconds, states, size, counts, digests, copies}
  *                         hosts: as asked for; state: running, done, failed (some host did) or cancelled; startedAt: ISO 8601;
  *                         states: how many hosts are in each state; size: bytes of the image on all hosts that know it yet;
  *                         counts: bytes on them, as for a pull; digests: what the image's name meant, one unless the tag moved;
  *                         copies: bytes from the registry ÷ bytes of the image, the platforms of the fleet each once
  *   with its hosts also {revision, targets: [{number, name, id?, zone, state, size, counts, digest?, error?}]}
  *                         number: by which the seed knows it, from 0; id: absent for a name that no host has; state: waiting
- *                         (not connected), queued, fetching, done, here (it had all of it), failed or cancelled; size: 0 until
- *                         it is known; error: see the pull
+ *                         (not connected), queued, fetching, done, here (it had all of it, and so had its containerd where
+ *                         that was asked for), failed or cancelled; size: 0 until it is known; error: see the pull
  * A host that is away for 20 s fails; one that comes back while the seed runs goes on. A tracker that is restarted goes on
  * with its seeds, and remembers those that ended.
  */
 import { z } from 'zod'
 import { LayerswarmError } from '../errors.ts'
 import { digestField, nameField, sizeField } from '../wire/fields.ts'
-import { errorReply, platformsField, referenceField, sourceCounts } from './local-api.ts'
+import { errorReply, namespaceField, platformsField, referenceField, sourceCounts } from './local-api.ts'
 
 export const SEED_PATH = '/v1/seed'
 
@@ -36,7 +36,8 @@ const MAX_CHOICES = 1000
 export const seedRequest = z.strictObject({
   image: referenceField,
   hosts: z.array(z.string().min(1).max(300)).min(1).max(MAX_CHOICES).optional(),
-  platforms: platformsField.optional()
+  platforms: platformsField.optional(),
+  containerd: namespaceField.optional()
 })
 export type SeedRequest = z.infer<typeof seedRequest>
 
@@ -61,6 +62,7 @@ export const seedSummary = z.object({
   image: z.string(),
   hosts: z.array(z.string()),
   platforms: platformsField.optional(),
+  containerd: z.string().optional(),
   state: z.enum(['running', 'done', 'failed', 'cancelled']),
   startedAt: z.string(),
   seconds: z.number().min(0),

@@ -33,7 +33,7 @@
  *         unseed     the image need not be fetched any more
  */
 import { z } from 'zod'
-import { platformsField, referenceField, sourceCounts } from '../api/local-api.ts'
+import { namespaceField, platformsField, referenceField, sourceCounts } from '../api/local-api.ts'
 import { claimSchema, leaseSchema } from '../claims.ts'
 import {
   bytesField,
@@ -88,6 +88,8 @@ const seedingMessage = z.object({
   size: sizeField,
   counts: sourceCounts,
   digest: digestField.optional(),
+  /** Bytes that this host's containerd lacked and was given, where that was asked for. */
+  given: sizeField.optional(),
   /** Why it failed. */
   error: reasonField.optional()
 })
@@ -99,6 +101,8 @@ const seedMessage = z.object({
   id: seedIdField,
   image: referenceField,
   platforms: platformsField.optional(),
+  /** The namespace of containerd that gets the image too. */
+  containerd: namespaceField.optional(),
   /** Least time between two reports of the same state, ms. */
   every: z.int().min(100).max(600_000)
 })

@@ -155,10 +155,10 @@ function order(state: SeedsState, seed: Seed, target: Target, host: KnownHost, o
     fail(state, seed, target, new LayerswarmError('PEER_VERSION', { detail: 'its agent takes no seeds' }))
     return
   }
-  const { image, platforms } = seed.spec
+  const { image, platforms, containerd } = seed.spec
   change(state, target, { state: 'queued', error: undefined, awaitedSince: undefined })
   const every = Math.min(600_000, Math.max(REPORT_MS, (seed.targets.length / REPORTS_PER_SECOND) * 1000))
-  const message = { t: 'seed' as const, id: seed.id, image, every, ...(platforms === undefined ? {} : { platforms }) }
+  const message = { t: 'seed' as const, id: seed.id, image, every, ...(platforms && { platforms }), ...(containerd && { containerd }) }
   out.push({ type: 'send', host: host.id, message })
 }
 
@@ -182,8 +182,8 @@ function takeReport(state: SeedsState, seed: Seed, target: Target, report: Repor
     return
   }
   if (seed.state !== 'running' || !isOpen(target)) return
-  const { size, counts, digest, error } = report
-  const had = report.state === 'done' && counts.peer + counts.registry === 0
+  const { size, counts, digest, error, given = 0 } = report
+  const had = report.state === 'done' && counts.peer + counts.registry + given === 0
   change(state, target, { state: had ? 'here' : report.state, size, counts, digest, error })
   if (isOpen(target)) return
   seed.open.delete(target)

@@ -35,6 +35,8 @@ export interface SeedSpec {
   readonly image: string
   readonly hosts: readonly string[]
   readonly platforms: SeedRequest['platforms']
+  /** The namespace of containerd that gets the image too. */
+  readonly containerd?: string | undefined
 }
 
 export interface Seed {
@@ -75,6 +77,8 @@ export interface Report {
   readonly size: number
   readonly counts: SeedTarget['counts']
   readonly digest?: SeedTarget['digest']
+  /** Bytes that the host's containerd lacked. */
+  readonly given?: number | undefined
   readonly error?: SeedTarget['error']
 }
 

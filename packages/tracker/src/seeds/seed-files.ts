@@ -11,7 +11,12 @@ const FOLDER = 'seeds'
 const ID = /^[0-9a-z]{1,64}$/
 
 const keptSeed = z.object({
-  spec: z.object({ image: z.string(), hosts: z.array(z.string()), platforms: platformsField.optional() }),
+  spec: z.object({
+    image: z.string(),
+    hosts: z.array(z.string()),
+    platforms: platformsField.optional(),
+    containerd: z.string().optional()
+  }),
   state: seedDetail.shape.state,
   /** Milliseconds since 1970. */
   startedAt: z.number(),

@@ -159,9 +159,9 @@ export class Seeds implements AsyncDisposable {
 }
 
 /** The same wish in the same words, so that it can be told apart from others. */
-function specOf({ image, hosts = ['all'], platforms }: SeedRequest): SeedSpec {
+function specOf({ image, hosts = ['all'], platforms, containerd }: SeedRequest): SeedSpec {
   parseHostChoice(hosts)
   const checked = platforms === undefined || platforms === 'all' ? platforms : [...new Set(platforms)].sort()
   if (checked !== undefined && checked !== 'all') checked.forEach(parsePlatform)
-  return { image: formatReference(parseReference(image)), hosts: [...new Set(hosts)].sort(), platforms: checked }
+  return { image: formatReference(parseReference(image)), hosts: [...new Set(hosts)].sort(), platforms: checked, containerd }
 }

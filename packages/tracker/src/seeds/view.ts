@@ -20,12 +20,13 @@ export function viewSeed({ id, spec, state, startedAt, endedAt, targets }: Seed,
     counts.peer += target.counts.peer
     counts.registry += target.counts.registry
   }
-  const { image, hosts, platforms } = spec
+  const { image, hosts, platforms, containerd } = spec
   return {
     id,
     image,
     hosts: [...hosts],
-    ...(platforms === undefined ? {} : { platforms }),
+    ...(platforms && { platforms }),
+    ...(containerd && { containerd }),
     state,
     startedAt: new Date(startedAt + epoch).toISOString(),
     seconds: Math.max(0, (endedAt ?? now) - startedAt) / 1000,

@@ -52,11 +52,14 @@ test('a seed is begun, joined, followed and listed', async () => {
   await using tracker = await TestTracker.start()
   const [one, two] = await fleet(tracker, 'host-1', 'host-2')
   assert.ok(one && two)
-  const { status, joined, seed } = await begin(tracker, { image: 'app', platforms: ['linux/arm64'] })
+  const { status, joined, seed } = await begin(tracker, { image: 'app', platforms: ['linux/arm64'], containerd: 'k8s.io' })
   assert.deepEqual([status, joined, seed.image, seed.state, seed.states.queued], [201, false, 'docker.io/library/app:latest', 'running', 2])
   const order = await one.next('seed')
-  assert.deepEqual([order.id, order.image, order.platforms], [seed.id, 'docker.io/library/app:latest', ['linux/arm64']])
-  const again = await begin(tracker, { image: 'docker.io/library/app', hosts: ['all'], platforms: ['linux/arm64'] })
+  assert.deepEqual(
+    [order.id, order.image, order.platforms, order.containerd],
+    [seed.id, 'docker.io/library/app:latest', ['linux/arm64'], 'k8s.io']
+  )
+  const again = await begin(tracker, { image: 'docker.io/library/app', hosts: ['all'], platforms: ['linux/arm64'], containerd: 'k8s.io' })
   assert.deepEqual([again.status, again.joined, again.seed.id], [200, true, seed.id])
   assert.ok((await (await tracker.get('/')).text()).includes(`v1/seed/${seed.id}`))
 
@@ -199,6 +202,7 @@ test('bad input is refused with what is wrong', async () => {
     [{ image: IMAGE, hosts: ['0%'] }, 400, 'HOSTS_INVALID'],
     [{ image: IMAGE, hosts: ['2'] }, 400, 'HOSTS_UNKNOWN'],
     [{ image: IMAGE, hosts: ['zone:none'] }, 400, 'HOSTS_UNKNOWN'],
+    [{ image: IMAGE, containerd: 'not one/' }, 400, 'REQUEST_INVALID'],
     [{ image: IMAGE, platforms: ['z80'] }, 400, 'PLATFORM_UNKNOWN'],
     [{ image: 'Not An Image' }, 400, 'REFERENCE_INVALID'],
     [{ image: 'x'.repeat(600_000) }, 413, 'REQUEST_INVALID']

@@ -80,6 +80,15 @@ test('a seed is told to all hosts, and is done when they are', () => {
   assert.ok(seeds.said.some(({ type }) => type === 'ended'))
 })
 
+test('a host that had it all but gave some to its containerd did something', () => {
+  const seeds = new TestSeeds()
+  for (const id of ['a', 'b']) seeds.join(id)
+  const seed = seeds.begin()
+  seeds.report('a', 's0', 'done', { counts: HERE, given: 100 })
+  seeds.report('b', 's0', 'done', { counts: HERE, given: 0 })
+  assert.deepEqual(states(seed), ['host-a done', 'host-b here'])
+})
+
 test('a host that cannot fetch the image fails the seed with its reason; the others go on', () => {
   const seeds = new TestSeeds()
   for (const id of ['a', 'b']) seeds.join(id)
