@@ -33,6 +33,7 @@ export function blobColumns(now: number): readonly Column<HeldBlob>[] {
   return [
     { title: 'DIGEST', text: ({ digest }) => digest, short: ({ digest }) => shortHex(digest) },
     { title: 'SIZE', text: blobSize },
+    { title: 'IN', text: ({ places = ['store'] }) => places.join('+'), dispensable: 1 },
     { title: 'USED', text: ({ usedAt }) => `${formatAge(now - usedAt)} ago` },
     { title: 'SHARED', text: ({ images = [] }) => (images.length > 1 ? `by ${images.length}` : images.length === 1 ? 'no' : 'unused') },
     { title: 'IMAGES', text: ({ images = [] }) => images.join(','), cuttable: true }

@@ -181,6 +181,8 @@ export async function usageOf(store: Pick<BlobStore, 'list'>, images: readonly S
   }
   const whole = blobs.filter(({ state }) => state === 'complete')
   const unused = whole.filter(({ digest }) => !users.has(digest))
+  const there = whole.filter(({ places }) => places?.includes('containerd'))
+  const twice = there.filter(({ places }) => places?.includes('store'))
   const sum = (some: readonly BlobStat[], times: (blob: BlobStat) => number = () => 1) =>
     some.reduce((total, blob) => total + blob.size * times(blob), 0)
   return {
@@ -191,7 +193,9 @@ export async function usageOf(store: Pick<BlobStore, 'list'>, images: readonly S
       blobs: whole.length,
       bytes: sum(whole),
       referenced: sum(whole, ({ digest }) => users.get(digest)?.length ?? 0),
-      unused: { blobs: unused.length, bytes: sum(unused) }
+      unused: { blobs: unused.length, bytes: sum(unused) },
+      containerd: { blobs: there.length, bytes: sum(there) },
+      twice: { blobs: twice.length, bytes: sum(twice) }
     }
   }
 }

@@ -24,7 +24,7 @@ export function addCheckCommand(program: Command): void {
     .command('check')
     .description('check that images are whole, and with --verify that every byte is right; exit code 1 on any fault')
     .argument('[IMAGE]', '[registry/]repository[:tag][@digest]; everything that is held without it')
-    .option('--verify', 'hash all content again; what is corrupt is removed from the store')
+    .option('--verify', 'hash all content again; what is corrupt is removed, in containerd withdrawn')
     .option('--repair', 'fetch again what is missing or corrupt')
     .addOption(platformOption('whose layers an image needs to be complete'))
     .option('-q, --quiet', 'print only the names of complete images')
@@ -80,7 +80,7 @@ function take(found: Found, line: CheckLine): void {
 function findings({ corrupt, mended, verified, sound, seconds }: CheckSummary, failures: Found['failures']): string {
   const lines = corrupt.map(({ digest, size, images }) => {
     const users = images.length === 0 ? 'no image known here' : images.join(', ')
-    return `corrupt: ${shortHex(digest)}, ${formatBytes(size)}, of ${users}; removed\n`
+    return `corrupt: ${shortHex(digest)}, ${formatBytes(size)}, of ${users}; withdrawn\n`
   })
   for (const { image, error } of failures) lines.push(`not mended: ${image}: ${error.message}\n`)
   if (mended > 0) lines.push(`fetched again: ${plural(mended, 'blob')}\n`)

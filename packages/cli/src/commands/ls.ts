@@ -57,10 +57,20 @@ async function listBlobs(work: ImageWork, { quiet, json }: LsOptions, signal: Ab
 }
 
 /** How much the images share. */
-function totalsText({ images, blobs, bytes, referenced, unused }: StoreTotals): string {
-  const share = bytes === 0 ? '' : `, ${(referenced / bytes).toFixed(2)} times that`
-  const loose = unused.blobs === 0 ? '' : `${plural(unused.blobs, 'blob')} of no image known here, ${formatBytes(unused.bytes)}\n`
-  return `${plural(blobs, 'blob')}, ${formatBytes(bytes)} on disk\n${plural(images, 'image')}, ${formatBytes(referenced)} with what they share${share}\n${loose}`
+function totalsText({ images, blobs, bytes, referenced, unused, containerd, twice }: StoreTotals): string {
+  const onDisk = bytes + (twice?.bytes ?? 0)
+  const lines = [
+    `${plural(blobs, 'blob')}, ${formatBytes(onDisk)} on disk`,
+    ...(containerd === undefined || containerd.blobs === 0
+      ? []
+      : [`${plural(containerd.blobs, 'blob')} in containerd, ${formatBytes(containerd.bytes)}`]),
+    ...(twice === undefined || twice.blobs === 0
+      ? []
+      : [`${plural(twice.blobs, 'blob')} there and here, ${formatBytes(twice.bytes)}: once with --keep until-ingested`]),
+    `${plural(images, 'image')}, ${formatBytes(referenced)} with what they share${onDisk === 0 ? '' : `, ${(referenced / onDisk).toFixed(2)} times what is on disk`}`,
+    ...(unused.blobs === 0 ? [] : [`${plural(unused.blobs, 'blob')} of no image known here, ${formatBytes(unused.bytes)}`])
+  ]
+  return lines.map((line) => `${line}\n`).join('')
 }
 
 function print(text: string): void {

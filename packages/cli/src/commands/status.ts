@@ -29,7 +29,7 @@ export function addStatusCommand(program: Command): void {
 }
 
 /** The status for people, within 80 columns. */
-export function statusText({ id, name, version, seconds, tracker, peers, store, transfers }: AgentStatus): string {
+export function statusText({ id, name, version, seconds, tracker, peers, store, containerd, transfers }: AgentStatus): string {
   const { complete, partial, bound } = store
   const lines = [
     `${name}, version ${version}, for ${formatAge(seconds * 1000)}`,
@@ -37,9 +37,23 @@ export function statusText({ id, name, version, seconds, tracker, peers, store, 
     `tracker  ${trackerText(tracker)}`,
     `peers    ${peers === 0 ? 'none connected' : `${peers} connected`}`,
     `store    ${formatBytes(complete.bytes + partial.bytes)} of ${formatBytes(bound)}: ${plural(complete.blobs, 'blob')}, ${partial.blobs} in part`,
+    ...containerdLines(containerd),
     transfers.length === 0 ? 'nothing is being fetched' : `fetching ${plural(transfers.length, 'blob')}:`
   ]
   return `${[...lines, ...transfers.flatMap(transferLines)].join('\n')}\n`
+}
+
+/** Nothing where there is no containerd, or nothing in it. */
+function containerdLines(containerd: AgentStatus['containerd']): string[] {
+  if (containerd === undefined) return []
+  const { offered, unproven, corrupt } = containerd
+  if (offered.blobs + unproven.blobs + corrupt.blobs === 0) return []
+  const rest = [
+    ...(unproven.blobs === 0 ? [] : [`${formatBytes(unproven.bytes)} yet to be hashed`]),
+    ...(corrupt.blobs === 0 ? [] : [`${plural(corrupt.blobs, 'blob')} corrupt`])
+  ]
+  const shared = `${formatBytes(offered.bytes)} shared where it lies: ${plural(offered.blobs, 'blob')}`
+  return [`in containerd  ${[shared, ...rest].join(', ')}`]
 }
 
 function trackerText({ connected, configured }: AgentStatus['tracker']): string {

@@ -8,8 +8,9 @@
  *                          state: complete, incomplete, or missing (known by name, its manifest is not here); required:
  *                          configurations and layers that its platforms need, absent while a manifest is missing; present:
  *                          those that are here; size, held: bytes of all that is needed, and of what is here of it
- *   totals: {images, blobs, bytes, referenced, unused: {blobs, bytes}}
- *                          bytes: of all whole blobs; referenced: bytes that the images name, each once per image
+ *   totals: {images, blobs, bytes, referenced, unused: {blobs, bytes}, containerd: {blobs, bytes}, twice: {blobs, bytes}}
+ *                          bytes: of all whole blobs, each once; referenced: bytes that the images name, each once per
+ *                          image; containerd: those that lie in containerd; twice: those that lie in the store too
  * `GET /v1/blobs?images=true`: the blobs, with the names of the `images` that use each
  *   {digest, size, state, present, usedAt, places, images}
  *                          places: where it lies whole, `store` and `containerd`; absent: in the store alone
@@ -47,7 +48,15 @@ export type HeldImage = z.infer<typeof heldImage>
 
 const amount = z.object({ blobs: sizeField, bytes: sizeField })
 
-const storeTotals = z.object({ images: sizeField, blobs: sizeField, bytes: sizeField, referenced: sizeField, unused: amount })
+const storeTotals = z.object({
+  images: sizeField,
+  blobs: sizeField,
+  bytes: sizeField,
+  referenced: sizeField,
+  unused: amount,
+  containerd: amount.optional(),
+  twice: amount.optional()
+})
 export type StoreTotals = z.infer<typeof storeTotals>
 
 export const imagesLine = z.union([z.object({ image: heldImage }), z.object({ totals: storeTotals }), errorReply])
