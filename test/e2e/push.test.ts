@@ -8,6 +8,7 @@ import { Fleet } from '../harness/fleet.ts'
 import { type Agent, layerswarm } from '../harness/layerswarm.ts'
 import type { Host } from '../harness/network.ts'
 import { Podman } from '../harness/podman.ts'
+import { waitUntil } from '../harness/process.ts'
 import { payloadBytes } from '../harness/published-image.ts'
 import { skopeoCopy } from '../harness/skopeo.ts'
 
@@ -23,24 +24,27 @@ class PushFleet implements AsyncDisposable {
   readonly pusher: Host
   readonly taking: Agent
   readonly other: Agent
+  readonly containerd: Containerd
   /** How images name the registry where the agent that takes pushes stands for it. */
   readonly through: string
 
-  private constructor(fleet: Fleet, taking: Agent, other: Agent) {
+  private constructor(fleet: Fleet, taking: Agent, other: Agent, containerd: Containerd) {
     this.fleet = fleet
     this.pusher = taking.host
     this.taking = taking
     this.other = other
+    this.containerd = containerd
     this.through = `localhost:5050/${fleet.registry.name.replace(':', '_')}`
   }
 
   static async start(): Promise<PushFleet> {
     await using stack = new AsyncDisposableStack()
     const fleet = stack.use(await Fleet.create({ hosts: 2 }))
-    const taking = await fleet.startAgent(fleet.host(1), { args: ['--allow-push'] })
+    const containerd = await Containerd.start(fleet.host(1), { insecure: [fleet.registry.name] })
+    const taking = await fleet.startAgent(fleet.host(1), { args: ['--allow-push'], containerd: containerd.socket })
     const other = await fleet.startAgent(fleet.host(2))
     stack.move()
-    return new PushFleet(fleet, taking, other)
+    return new PushFleet(fleet, taking, other, containerd)
   }
 
   get registry(): string {
@@ -127,9 +131,8 @@ describe('what a client pushes through an agent is at the registry and in the fl
   })
 
   test('ctr', async () => {
-    const { pusher, through, registry } = under
+    const { through, containerd } = under
     const source = await under.publish('ctr')
-    const containerd = await Containerd.start(pusher, { insecure: [registry] })
     await containerd.fetch(source)
     await containerd.ctr(['images', 'push', '--plain-http', `${through}/pushed/ctr:1`, source])
     await under.assertPushed('pushed/ctr', '1')
@@ -153,6 +156,22 @@ describe('what a client pushes through an agent is at the registry and in the fl
 })
 
 describe('layerswarm push', { timeout: 60_000 }, () => {
+  test('gives a registry what only containerd has, under a name of no registry', async () => {
+    const { pusher, registry, containerd } = under
+    const source = await under.publish('contained')
+    const local = 'registry.invalid/only/here:1'
+    await containerd.fetch(source)
+    await containerd.ctr(['images', 'tag', source, local])
+    await containerd.ctr(['images', 'rm', source])
+    const to = `${registry}/pushed/contained:1`
+    const push = () => layerswarm(pusher, ['push', to, '--from', `containerd:${local}`])
+    assert.ok(await waitUntil(async () => (await push()).code === 0, 20_000), (await push()).stderr)
+    await under.assertPushed('pushed/contained', '1')
+    const unknown = await layerswarm(pusher, ['push', to, '--from', 'containerd:registry.invalid/none:1'])
+    assert.equal(unknown.code, 1)
+    assert.match(unknown.stderr, /no such image.*in containerd/)
+  })
+
   test('sends all of a layout once, then tags and repositories without a byte of a layer', async () => {
     const { fleet, pusher, registry, other } = under
     const image = await fleet.registry.publish('src/own', { layers: [{ seed: 'own', size: 4 * MIB }], attestation: true })

@@ -133,7 +133,16 @@ export async function startAgent(config: AgentConfig, { log, clock = systemClock
   const runtime = new ContainerdImages({ find })
   const images = new Images({ registry, index, content, runtime, clock, log }, { staleTags: config.staleTags })
   const containerdImages = new ForeignImages({ store, index, log })
-  const imagesHere = new LocalImages({ store, index: containerdImages.named(), images, uploads: registry.uploads, registry, clock, log })
+  const imagesHere = new LocalImages({
+    store,
+    index: containerdImages.named(),
+    containerd: containerdImages,
+    images,
+    uploads: registry.uploads,
+    registry,
+    clock,
+    log
+  })
   const containerdContent = new ContainerdContent({ find, clock, log })
   const ingested = config.keep === 'until-ingested' ? new Ingested({ store: local.store, foreign: containerd, clock, log }) : undefined
   parts.use(shareForeign({ content: containerdContent, store: containerd, images: containerdImages, ingested, log }))

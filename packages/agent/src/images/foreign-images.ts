@@ -1,6 +1,7 @@
 import type { Digest } from '@layerswarm/core/digest.ts'
 import { describeError } from '@layerswarm/core/errors.ts'
 import { childrenOf, type Descriptor } from '@layerswarm/core/image/manifest.ts'
+import { type ImageReference, scopeOf } from '@layerswarm/core/image/reference.ts'
 import type { Logger } from '@layerswarm/core/log.ts'
 import type { Abortable, BlobStore, ContentIndex, ForeignImage } from '../ports.ts'
 import { HeldManifests } from './held-manifests.ts'
@@ -57,6 +58,13 @@ export class ForeignImages {
       tags: () => this.#tags(),
       allLinks: () => index.allLinks()
     }
+  }
+
+  /** What that program knows by a name, whatever this host's own index says. */
+  root({ registry, repository, tag, digest }: ImageReference): Descriptor | undefined {
+    const scope = scopeOf({ registry, repository })
+    const fits = (image: ForeignImage): boolean => (digest === undefined ? image.tag === tag : image.root.digest === digest)
+    return [...this.#images.values()].find((image) => image.scope === scope && fits(image))?.root
   }
 
   #tagged(scope: string, tag: string): { descriptor: Descriptor; at: number } | undefined {

@@ -3,8 +3,10 @@ import type { CheckLine, CheckRequest, GcReply, HeldBlob, ImagesLine } from '@la
 import type { PushRequest, PushSummary } from '@layerswarm/core/api/push-api.ts'
 import type { Clock } from '@layerswarm/core/clock.ts'
 import type { Digest } from '@layerswarm/core/digest.ts'
+import { LayerswarmError } from '@layerswarm/core/errors.ts'
 import type { Descriptor } from '@layerswarm/core/image/manifest.ts'
 import { parsePlatform } from '@layerswarm/core/image/platform.ts'
+import { type ImageReference, parseReference } from '@layerswarm/core/image/reference.ts'
 import type { Logger } from '@layerswarm/core/log.ts'
 import type {
   Abortable,
@@ -31,6 +33,8 @@ export interface LocalImagesDeps {
     readonly maxBytes: number
   }
   readonly index: ContentIndex
+  /** What containerd knows by name; absent where it is not followed. */
+  readonly containerd?: { root(image: ImageReference): Descriptor | undefined }
   readonly images: ImageService
   readonly uploads: RegistryUploads
   readonly registry: Pick<RegistryClient, 'resolve' | 'content'>
@@ -100,13 +104,20 @@ export class LocalImages implements LocalImageService, ContentSink {
   /** @throws {LayerswarmError} IMAGE_UNKNOWN, and as {@link pushImage} */
   async push({ image, from }: PushRequest, options: PushOptions = {}): Promise<PushSummary> {
     const { store } = this.#deps
-    await using source = 'image' in from ? await namedSource(this.#deps, from.image) : storeSource(store, from.root)
+    await using source = 'root' in from ? storeSource(store, from.root) : await this.#named(from)
     return await pushImage(this.#deps, image, source, options)
   }
 
   /** An image by the name that this host knows it by. @throws {LayerswarmError} IMAGE_UNKNOWN, REFERENCE_INVALID */
   async source(reference: string): Promise<ImageSource> {
     return await namedSource(this.#deps, reference)
+  }
+
+  async #named({ image, at }: Extract<PushRequest['from'], { image: string }>): Promise<ImageSource> {
+    if (at === undefined) return await namedSource(this.#deps, image)
+    const root = this.#deps.containerd?.root(parseReference(image))
+    if (root === undefined) throw new LayerswarmError('IMAGE_UNKNOWN', { detail: `${image.slice(0, 300)} in containerd` })
+    return await namedSource(this.#deps, image, root)
   }
 
   async has({ digest }: Descriptor): Promise<boolean> {

@@ -10,16 +10,16 @@ import { openTar } from './tar-files.ts'
 
 /** Where an image comes from, as users write it. */
 export type SourceName =
-  | { readonly kind: 'store'; readonly image: string | undefined }
+  | { readonly kind: 'store' | 'containerd'; readonly image: string | undefined }
   | { readonly kind: 'oci' | 'oci-archive' | 'docker-archive'; readonly path: string }
 
 /**
- * Reads `store`, `store:IMAGE`, `oci:DIR`, `oci-archive:FILE` or `docker-archive:FILE`.
+ * Reads `store`, `store:IMAGE`, `containerd`, `containerd:IMAGE`, `oci:DIR`, `oci-archive:FILE` or `docker-archive:FILE`.
  * @throws {LayerswarmError} SOURCE_INVALID, REFERENCE_INVALID
  */
 export function parseSource(text: string): SourceName {
   const [, kind = '', rest] = /^([a-z-]+)(?::(.+))?$/s.exec(text) ?? []
-  if (kind === 'store') {
+  if (kind === 'store' || kind === 'containerd') {
     if (rest !== undefined) parseReference(rest)
     return { kind, image: rest }
   }
@@ -32,7 +32,7 @@ export function parseSource(text: string): SourceName {
  * @param image the name that it is to get: chooses among several images by their tags
  * @throws {LayerswarmError} SOURCE_INVALID
  */
-export async function openFiles({ kind, path }: Exclude<SourceName, { kind: 'store' }>, image: string): Promise<ImageSource> {
+export async function openFiles({ kind, path }: Extract<SourceName, { path: string }>, image: string): Promise<ImageSource> {
   await using parts = new AsyncDisposableStack()
   const files: Files = kind === 'oci' ? new DirectoryFiles(path) : parts.use(await openTar(path))
   const read = kind === 'docker-archive' ? await readDockerArchive(files, image) : await readLayout(files, image)
@@ -42,6 +42,7 @@ export async function openFiles({ kind, path }: Exclude<SourceName, { kind: 'sto
 
 /**
  * An image that this host knows by name. What is not here is fetched when it is read.
+ * @param known what has that name, where somebody else knows it
  * @throws {LayerswarmError} IMAGE_UNKNOWN, REFERENCE_INVALID
  */
 export async function namedSource(
@@ -49,11 +50,12 @@ export async function namedSource(
     images,
     index
   }: { readonly images: Pick<ImageService, 'find' | 'manifest' | 'blob'>; readonly index: Pick<ContentIndex, 'tag' | 'linked'> },
-  reference: string
+  reference: string,
+  known?: Descriptor
 ): Promise<ImageSource> {
   const { registry, repository, tag, digest } = parseReference(reference)
   const scope = scopeOf({ registry, repository })
-  const root = digest === undefined ? (await index.tag(scope, tag ?? ''))?.descriptor : await index.linked(scope, digest)
+  const root = known ?? (digest === undefined ? (await index.tag(scope, tag ?? ''))?.descriptor : await index.linked(scope, digest))
   if (root === undefined) throw new LayerswarmError('IMAGE_UNKNOWN', { detail: reference.slice(0, 300) })
   return {
     root,

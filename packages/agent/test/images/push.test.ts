@@ -28,7 +28,7 @@ async function build(): Promise<TestImage> {
 
 async function pushFiles(host: LocalHost, from: string, image: string) {
   const source = parseSource(from)
-  assert.ok(source.kind !== 'store')
+  assert.ok('path' in source)
   await using files = await openFiles(source, image)
   await takeIn(files, host.local)
   const { mediaType, digest, size } = files.root
@@ -155,7 +155,7 @@ test('an archive of several images, of none, cut off or compressed says so', asy
   await writeOciLayout(await buildImage({ layers: [{ seed: 'other', size: 100 }] }), layout, '2')
   const open = async (from: string, image = 'app:3') => {
     const source = parseSource(from)
-    assert.ok(source.kind !== 'store')
+    assert.ok('path' in source)
     await using files = await openFiles(source, image)
     return files.root.digest
   }
@@ -171,7 +171,9 @@ test('an archive of several images, of none, cut off or compressed says so', asy
   await mkdir(join(host.dir.path, 'empty'))
   await assert.rejects(open(`oci:${join(host.dir.path, 'empty')}`), { code: 'SOURCE_INVALID', message: /there is no index\.json/ })
   await assert.rejects(open(`docker-archive:${join(host.dir.path, 'none.tar')}`), { code: 'SOURCE_INVALID' })
-  for (const text of ['nonsense', 'oci:', 'tar:x']) assert.throws(() => parseSource(text), { code: 'SOURCE_INVALID' })
+  assert.deepEqual(parseSource('containerd:local/app:1'), { kind: 'containerd', image: 'local/app:1' })
+  for (const text of ['nonsense', 'oci:', 'tar:x', 'containerd:Not An Image'])
+    assert.throws(() => parseSource(text), { code: /^(?:SOURCE|REFERENCE)_INVALID$/ })
 })
 
 test('a layout that points out of itself, or holds false content, gets nothing into the store', async () => {
@@ -209,4 +211,12 @@ test('a docker archive takes container images only, of one platform', async () =
     message: /neither empty nor an image layout/
   })
   assert.throws(() => parseOutput('tar:x'), { code: 'OUTPUT_FAILED' })
+})
+
+test('what containerd knows by a name is not what this host does', async () => {
+  await using host = await LocalHost.open()
+  const image = `${host.registry.host}/team/app:1`
+  await pushImage(await build(), host.registry.url, 'team/app', '1')
+  await host.images.pull(image)
+  await assert.rejects(host.local.push({ image, from: { image, at: 'containerd' } }), { code: 'IMAGE_UNKNOWN', message: /in containerd/ })
 })

@@ -21,19 +21,20 @@ export function addPushCommand(program: Command): void {
     .command('push')
     .description('give a registry an image: only what it lacks is sent, and what was pushed is in the fleet at once')
     .argument('<IMAGE>', '[registry/]repository[:tag]')
-    .option('--from <SRC>', 'store, store:IMAGE, oci:DIR, oci-archive:FILE or docker-archive:FILE', 'store')
+    .option('--from <SRC>', 'store, store:IMAGE, containerd, containerd:IMAGE, oci:DIR, oci-archive:FILE or docker-archive:FILE', 'store')
     .option('--json', 'print the result as JSON')
     .addOption(agentOption())
   addLocalOptions(command)
     .addHelpText(
       'after',
-      '\nWhere a layout or an archive holds several images, the one that carries the tag\nof IMAGE is taken. Images in files pass through the store.'
+      '\nWhere a layout or an archive holds several images, the one that carries the tag\nof IMAGE is taken. Images in files pass through the store. For those of containerd an agent\nmust run that follows it (--containerd-address).'
     )
     .addHelpText(
       'after',
       examples(
         'layerswarm push reg.example.com/app:1.0 --from docker-archive:app.tar',
         'layerswarm push reg.example.com/app:ok --from store:reg.example.com/app:1.0',
+        'layerswarm push reg.example.com/app:1.0 --from containerd:local/app:dev',
         'layerswarm push reg.example.com/models/large:1 --from oci:./model'
       )
     )
@@ -49,9 +50,9 @@ async function run(command: Command, image: string, { agent, from, json }: PushO
   const summary = await (async () => {
     using view = json === true ? silentTransfers : transferView(process.stdout)
     const request: PushRequest =
-      source.kind === 'store'
-        ? { image, from: { image: source.image ?? image } }
-        : { image, from: await intoStore(host.images, source, image, view, signal) }
+      'path' in source
+        ? { image, from: await intoStore(host.images, source, image, view, signal) }
+        : { image, from: { image: source.image ?? image, ...(source.kind === 'containerd' && { at: source.kind }) } }
     return await host.images.push(request, { signal, onProgress: (progress) => view.step(pushStep(progress)) })
   })()
   process.stdout.write(json === true ? `${JSON.stringify(summary, null, 2)}\n` : summaryText(summary))

@@ -1,8 +1,8 @@
 /**
  * `POST /v1/push {image, from}` on the agent's admin address: gives a registry an image. from: `{image}` for one that this
- * host knows by name, or `{root: {mediaType, digest, size}}` for a manifest in its store. Answered with one JSON document
- * per line: any number of `progress`, then `summary` or `error` (see the pull). Closing the connection gives the push up;
- * what the registry has by then, it is not sent again.
+ * host knows by name, `{image, at: "containerd"}` for what containerd knows by it, or `{root: {mediaType, digest, size}}`
+ * for a manifest in its store. Answered with one JSON document per line: any number of `progress`, then `summary` or
+ * `error` (see the pull). Closing the connection gives the push up; what the registry has by then, it is not sent again.
  *   {progress: {digest, size, bytes, how, done}}   one configuration or layer; bytes: sent so far; how: `sent`, or `held` or
  *                                                  `mounted` for what the registry had, here or in another repository
  *   {summary: {image, digest, manifests, blobs, skipped, bytes, sent, mounted, held, seconds}}
@@ -18,7 +18,10 @@ const rootDescriptor = z.object({ mediaType: mediaTypeField.min(1), digest: dige
 
 export const pushRequest = z.strictObject({
   image: referenceField,
-  from: z.union([z.strictObject({ image: referenceField }), z.strictObject({ root: rootDescriptor })])
+  from: z.union([
+    z.strictObject({ image: referenceField, at: z.literal('containerd').optional() }),
+    z.strictObject({ root: rootDescriptor })
+  ])
 })
 export type PushRequest = z.infer<typeof pushRequest>
 
