@@ -1,12 +1,14 @@
 import type { Clock } from './clock.ts'
 
-/**
- * What may pass at once after a pause, in ms of the rate. With one {@link GRAIN_MS} this is what any stretch of time may
- * bring beyond its share: less than 5 % of a second. It also makes up for timers that fire late.
- */
+/** What may pass at once after a pause, in ms of the rate. */
 const BURST_MS = 30
 /** What is taken at a time, in ms of the rate, so that bytes flow evenly and everybody's turn comes soon. */
 const GRAIN_MS = 15
+/** On a busy machine timers fire late. What somebody waited for too long is made up for, up to so much of the rate, ms. */
+const LATE_MS = 250
+/** But no second brings more than this many times the rate. */
+const SECOND_MS = 1000
+const MOST_IN_A_SECOND = 1.04
 /** The headers of smaller parts would weigh more than their bytes. */
 const LEAST_GRAIN = 512
 /** Keys remembered beyond those that wait. */
@@ -50,6 +52,9 @@ export class RateLimiter implements Throttle {
   /** Bytes that may pass; a debt below 0. */
   #credit: number
   #countedAt: number
+  /** What passed within the last second, oldest first, and the sum of it. */
+  readonly #passed: { readonly at: number; bytes: number }[] = []
+  #inASecond = 0
   readonly #waiting: Waiting[] = []
   /** What each key has been promised, in bytes since nobody waited. */
   readonly #promised = new Map<string, number>()
@@ -66,14 +71,18 @@ export class RateLimiter implements Throttle {
   }
 
   tryTake(bytes: number): boolean {
-    if (this.#waiting.length > 0 || this.#owed() > 0) return false
-    this.#credit -= bytes
+    if (this.#waiting.length > 0 || this.#delay(bytes) > 0) return false
+    this.charge(bytes)
     return true
   }
 
   charge(bytes: number): void {
-    this.#owed()
+    const now = this.#count()
     this.#credit -= bytes
+    this.#inASecond += bytes
+    const last = this.#passed.at(-1)
+    if (last !== undefined && now - last.at < 1) last.bytes += bytes
+    else this.#passed.push({ at: now, bytes })
   }
 
   async take(bytes: number, { key, signal }: TakeOptions): Promise<void> {
@@ -111,11 +120,11 @@ export class RateLimiter implements Throttle {
     const sleep = new AbortController()
     this.#sleep = sleep
     try {
-      while (this.#waiting.length > 0) {
-        const owed = this.#owed()
+      for (let next = this.#next(); next !== undefined; next = this.#next()) {
+        const delay = this.#delay(next.bytes)
         // Whole milliseconds, as timers count: waking a moment early would only mean to sleep again.
-        if (owed > 0) await this.#clock.sleep(Math.ceil(owed / this.#rate), { signal: sleep.signal })
-        else this.#serveNext()
+        if (delay > 0) await this.#clock.sleep(Math.ceil(delay), { signal: sleep.signal })
+        else this.#serveOne(next)
       }
     } catch {
       // Everybody who waited has gone.
@@ -125,22 +134,42 @@ export class RateLimiter implements Throttle {
     }
   }
 
-  #serveNext(): void {
-    let at = 0
-    for (const [i, { turn }] of this.#waiting.entries()) if (turn < (this.#waiting[at]?.turn ?? turn)) at = i
-    const [next] = this.#waiting.splice(at, 1)
-    if (next === undefined) return
-    this.#turn = next.turn
-    this.#credit -= next.bytes
-    next.go()
+  #next(): Waiting | undefined {
+    let next = this.#waiting[0]
+    for (const waiting of this.#waiting) if (next !== undefined && waiting.turn < next.turn) next = waiting
+    return next
   }
 
-  /** Bytes of debt now. */
-  #owed(): number {
+  #serveOne(waiting: Waiting): void {
+    this.charge(waiting.bytes)
+    this.#waiting.splice(this.#waiting.indexOf(waiting), 1)
+    this.#turn = waiting.turn
+    waiting.go()
+  }
+
+  /** How long `bytes` have to wait, ms. */
+  #delay(bytes: number): number {
+    const now = this.#count()
+    const most = this.#rate * SECOND_MS * MOST_IN_A_SECOND
+    const [oldest] = this.#passed
+    const full = oldest !== undefined && this.#inASecond + Math.min(bytes, this.grain) > most
+    return Math.max(-this.#credit / this.#rate, full ? oldest.at + SECOND_MS - now : 0)
+  }
+
+  /** Brings credit and the last second up to date. @returns now */
+  #count(): number {
     const now = this.#clock.now()
-    this.#credit = Math.min(this.#rate * BURST_MS, this.#credit + (now - this.#countedAt) * this.#rate)
+    const elapsed = now - this.#countedAt
     this.#countedAt = now
-    return Math.max(0, -this.#credit)
+    const most = this.#rate * (this.#waiting.length > 0 ? LATE_MS : BURST_MS)
+    const grown = this.#credit + elapsed * this.#rate
+    // What was late stays due through a moment in which nobody waits, but not for ever.
+    this.#credit = elapsed < SECOND_MS ? Math.max(this.#credit, Math.min(most, grown)) : Math.min(most, grown)
+    for (let oldest = this.#passed[0]; oldest !== undefined && now - oldest.at >= SECOND_MS; oldest = this.#passed[0]) {
+      this.#inASecond -= oldest.bytes
+      this.#passed.shift()
+    }
+    return now
   }
 }
 

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { ManualClock } from '@layerswarm/testkit/manual-clock.ts'
+import { SeededRandom } from '@layerswarm/testkit/seeded-random.ts'
 import { RateLimiter, type Throttle, together } from '../src/rate-limiter.ts'
 
 const RATE = 1_000_000
@@ -85,6 +86,18 @@ describe('a rate', () => {
       assert.ok(bytesOf(passed) <= RATE * 1.05, `${bytesOf(passed)} bytes in a second`)
       await clock.advance(60 * SECOND)
     }
+  })
+
+  test('is kept where timers fire late, and made up for without haste', async () => {
+    const random = new SeededRandom(1)
+    const passed = await run(8 * SECOND, [['a', grainAt(RATE)]], (clock) => {
+      const late = { now: () => clock.now(), sleep: (ms: number, options = {}) => clock.sleep(ms + 100 * random.next() ** 3, options) }
+      return new RateLimiter({ clock: late }, { bytesPerSecond: RATE })
+    })
+    const { most, least } = anySecond(passed, 8 * SECOND)
+    assert.ok(most <= RATE * 1.05, `${most} bytes in a second`)
+    assert.ok(least >= RATE * 0.8, `${least} bytes in a second`)
+    assert.ok(bytesOf(passed) >= 8 * RATE * 0.98, `${bytesOf(passed)} bytes`)
   })
 
   test('is kept on average by parts larger than what it allows in a second', async () => {
