@@ -144,7 +144,7 @@ for (const alone of [undefined, 'alone']) {
       const unseen = await layerswarm(['check', `${registry.host}/team/app:v1`], alone)
       assert.equal(unseen.code, 0)
       const found = await layerswarm(['check', '--verify'], alone)
-      assert.match(found.stderr, new RegExp(`^corrupt: ${hexOf(layer.digest).slice(0, 12)}, 2\\.50 MB, of .*team/app:v1; removed$`, 'm'))
+      assert.match(found.stderr, new RegExp(`^corrupt: ${hexOf(layer.digest).slice(0, 12)}, 2\\.50 MB, of .*team/app:v1; withdrawn$`, 'm'))
       assert.match(found.stdout, /team\/app:v1 .* incomplete \(2\/3, 1 corrupt\) /)
       assert.equal(found.code, 1)
       const mended = await layerswarm(['check', `${registry.host}/team/app:v1`, '--repair'], alone)
