@@ -16,6 +16,8 @@ const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 const LAYER_BYTES = 5_000_000
 /** The mirrors of the three agents, as the host reaches them. */
 const MIRRORS = ['localhost:5050', 'localhost:5150', 'localhost:5250'] as const
+/** A registry that is the first process of its container takes no notice of being asked to end. */
+const STOP_AT_ONCE = ['--timeout', '3']
 const READ_METRICS = `process.stdout.write(await (await fetch('http://127.0.0.1:5051/metrics')).text())`
 
 describe('docker-compose up starts a registry, a tracker and three agents', { timeout: 120_000 }, () => {
@@ -53,7 +55,7 @@ describe('docker-compose up starts a registry, a tracker and three agents', { ti
   })
 
   test('what is pushed to the registry is pulled through each agent, and leaves the registry once', async () => {
-    await pushImage('hello')
+    await pushImage('localhost:5000/hello')
     for (const mirror of MIRRORS) {
       await docker.pull(`${mirror}/registry_5000/hello`)
       await docker.run(['rmi', `${mirror}/registry_5000/hello`])
@@ -63,6 +65,13 @@ describe('docker-compose up starts a registry, a tracker and three agents', { ti
     for (const later of [second, third]) {
       assert.ok(later.peer >= LAYER_BYTES && later.registry < LAYER_BYTES / 10, JSON.stringify(later))
     }
+  })
+
+  test('what is pushed through one agent is at the registry, and comes from that agent', async () => {
+    await pushImage(`${MIRRORS[0]}/registry_5000/pushed`)
+    await docker.pull('localhost:5000/pushed')
+    const pulled = JSON.parse(await compose('exec', '-T', 'agent2', 'layerswarm', 'pull', 'registry:5000/pushed', '--json'))
+    assert.ok(pulled.counts.peer >= LAYER_BYTES, JSON.stringify(pulled))
   })
 
   test('the agents run as a user that is not root, and only loopback reaches them', async () => {
@@ -75,7 +84,7 @@ describe('docker-compose up starts a registry, a tracker and three agents', { ti
   })
 
   test('down and up again keeps the key, the data and the fleet', async () => {
-    await compose('down')
+    await compose('down', ...STOP_AT_ONCE)
     await compose('up', '--detach')
     assert.ok(await waitUntil(async () => (await host.client.http('http://127.0.0.1:5050/v2/')).status === 200, 20_000))
     await docker.pull(`${MIRRORS[0]}/registry_5000/hello`)
@@ -83,18 +92,17 @@ describe('docker-compose up starts a registry, a tracker and three agents', { ti
   })
 
   test('down with --volumes leaves nothing behind', async () => {
-    await compose('down', '--volumes')
+    await compose('down', '--volumes', ...STOP_AT_ONCE)
     assert.equal(await docker.run(['ps', '--all', '--quiet']), '')
     assert.equal(await docker.run(['volume', 'ls', '--quiet']), '')
   })
 
   /** Makes an image of one layer that nobody has, pushes it, and forgets it here. */
-  async function pushImage(name: string): Promise<void> {
+  async function pushImage(reference: string): Promise<void> {
     const dir = join(host.dir, 'image')
-    mkdirSync(dir)
+    mkdirSync(dir, { recursive: true })
     writeFileSync(join(dir, 'data'), randomBytes(LAYER_BYTES))
     await command('tar', ['--create', '--file', `${dir}.tar`, '--directory', dir, 'data'])
-    const reference = `localhost:5000/${name}`
     await docker.run(['import', `${dir}.tar`, reference])
     await docker.run(['push', '--quiet', reference])
     await docker.run(['rmi', reference])

@@ -44,9 +44,9 @@ function branch({ path, commands, words, options }: CompletedCommand): string {
 function values(commands: readonly CompletedCommand[]): string {
   const branches = new Map<string, string[]>()
   for (const { path, options } of commands) {
-    for (const { flags, value } of options) {
+    for (const { flags, value, bare } of options) {
       if (value === undefined) continue
-      const action = actionOf(value)
+      const action = bare ? `if [[ $cur != -* ]]; then ${actionOf(value)}; fi` : actionOf(value)
       branches.set(action, [...(branches.get(action) ?? []), ...flags.map((flag) => quoted(`${path} ${flag}`))])
     }
   }

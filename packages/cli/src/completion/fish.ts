@@ -29,15 +29,15 @@ function lines({ path, commands, words, options }: CompletedCommand): string[] {
   ]
 }
 
-function optionArgs({ flags, description, value }: CompletedOption): string {
+function optionArgs({ flags, description, value, bare }: CompletedOption): string {
   const names = flags.map((flag) => (flag.startsWith('--') ? ` --long-option ${flag.slice(2)}` : ` --short-option ${flag.slice(1)}`))
-  return `${names.join('')}${value === undefined ? '' : actionOf(value)}${describe(description)}`
+  return `${names.join('')}${value === undefined ? '' : actionOf(value, bare)}${describe(description)}`
 }
 
-function actionOf(value: CompletedValue): string {
+function actionOf(value: CompletedValue, bare: boolean): string {
   switch (value.kind) {
     case 'words':
-      return ` --exclusive --arguments ${quoted(value.words.join(' '))}`
+      return ` ${bare ? '' : '--exclusive '}--arguments ${quoted(value.words.join(' '))}`
     case 'file':
       return ' --require-parameter --force-files'
     case 'directory':

@@ -20,6 +20,8 @@ export interface CompletedOption extends Completed {
   /** Every way to write it, with dashes. */
   readonly flags: readonly string[]
   readonly value: CompletedValue | undefined
+  /** Whether it may also stand without its value. */
+  readonly bare: boolean
 }
 
 /** What an option takes: one of some words, a path, or what no shell can know. */
@@ -42,11 +44,11 @@ export function completedCommands(command: Command, path = ''): CompletedCommand
 
 function completedOption(option: Option): CompletedOption {
   const flags = [option.short, option.long].filter((flag) => flag !== undefined)
-  return { name: flags.at(-1) ?? option.flags, flags, description: option.description, value: takenBy(option) }
+  return { name: flags.at(-1) ?? option.flags, flags, description: option.description, value: takenBy(option), bare: option.optional }
 }
 
 function takenBy({ flags, argChoices }: Option): CompletedValue | undefined {
-  const placeholder = /<(.*)>/.exec(flags)?.[1]
+  const placeholder = /[<[](.*)[>\]]/.exec(flags)?.[1]
   if (placeholder === undefined) return undefined
   if (argChoices !== undefined) return { kind: 'words', words: argChoices }
   if (placeholder === 'LEVEL') return { kind: 'words', words: LOG_LEVELS }

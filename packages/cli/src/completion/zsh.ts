@@ -35,8 +35,10 @@ function branch({ path, commands, words, options }: CompletedCommand): string {
   return `    (${quoted(path)}) _arguments ${specs.join(' ')} ;;`
 }
 
-function optionSpecs({ flags, description, value }: CompletedOption): string[] {
-  return flags.map((flag) => quoted(`*${flag}[${escaped(description)}]${value === undefined ? '' : `: :${actionOf(value)}`}`))
+function optionSpecs({ flags, description, value, bare }: CompletedOption): string[] {
+  return flags.map((flag) =>
+    quoted(`*${flag}[${escaped(description)}]${value === undefined ? '' : `${bare ? ':' : ''}: :${actionOf(value)}`}`)
+  )
 }
 
 function actionOf(value: CompletedValue): string {

@@ -48,6 +48,7 @@ const OFFERS: readonly [words: readonly string[], offer: readonly string[]][] = 
   [['config', 'print', 'tracker', '--http'], ['--http-listen']],
   [['tracker', '--config', 'tr'], ['tracker.toml']],
   [['agent', '--zone', 'a'], []],
+  [['agent', '--allow-push', '--max-d'], ['--max-disk']],
   [
     ['completion', ''],
     ['bash', 'fish', 'zsh']
@@ -66,6 +67,7 @@ describe('bash', () => {
   it('knows --option=value, which bash takes apart', async () => {
     assert.deepEqual(await offer(['mirror', 'install', '--runtime', '=']), ['containerd', 'crio', 'docker', 'podman'])
     assert.deepEqual(await offer(['mirror', 'install', '--runtime', '=', 'do']), ['docker'])
+    assert.deepEqual(await offer(['agent', '--allow-push', '=', 't']), ['true'])
   })
   it('calls the function for layerswarm', async () => {
     assert.equal(await shell('bash', ['--norc', '-c', 'source ./bash; complete -p layerswarm']), 'complete -F _layerswarm layerswarm\n')
