@@ -1,0 +1,77 @@
+import assert from 'node:assert/strict'
+import { rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import type { ForeignState } from '@layerswarm/agent/ports.ts'
+import { hexOf } from '@layerswarm/core/digest.ts'
+import { fixtureBlob } from '@layerswarm/testkit/blob-fixtures.ts'
+import { ManualClock } from '@layerswarm/testkit/manual-clock.ts'
+import pino from 'pino'
+import { ContainerdContent } from '../../src/containerd/containerd-content.ts'
+import { digestsOf, FakeContainerd } from './fake-containerd.ts'
+
+const log = pino({ level: 'silent' })
+const [one, two] = [fixtureBlob(1000, { seed: 1 }), fixtureBlob(1000, { seed: 2 })]
+
+/** What is followed, as time goes on. */
+function follow(fake: FakeContainerd) {
+  const clock = new ManualClock()
+  const stop = new AbortController()
+  const find = async () => ({ socket: fake.socket, content: undefined })
+  const states = new ContainerdContent({ find, clock, log }).states({ signal: stop.signal })[Symbol.asyncIterator]()
+  return {
+    async next(): Promise<ForeignState> {
+      let state: ForeignState | undefined
+      const found = states.next().then(({ value }) => {
+        state = value
+      })
+      while (state === undefined) await Promise.race([found, clock.advance(100)])
+      return state
+    },
+    async [Symbol.asyncDispose]() {
+      const ended = states.next()
+      stop.abort(new Error('enough'))
+      await assert.rejects(ended, /enough/)
+    }
+  }
+}
+
+test('all namespaces count, and changes are followed by events and by the folder', async () => {
+  await using fake = await FakeContainerd.start()
+  await fake.add('default', one)
+  await using followed = follow(fake)
+  const first = await followed.next()
+  assert.deepEqual(digestsOf(first), [one.digest])
+  assert.deepEqual(first.files.get(one.digest), {
+    digest: one.digest,
+    size: 1000,
+    path: join(fake.root, 'blobs/sha256', hexOf(one.digest)),
+    kept: false
+  })
+  const target = { media_type: 'application/vnd.oci.image.manifest.v1+json', digest: one.digest, size: 1000 }
+  fake.namespace('k8s.io').images.set('registry.example.com/team/app:1', target)
+  fake.namespace('k8s.io').content.set(one.digest, { bytes: Buffer.from(one.bytes), labels: {} })
+  fake.tell('/images/create')
+  const second = await followed.next()
+  assert.equal(second.files.get(one.digest)?.kept, true)
+  assert.deepEqual(
+    second.images.map(({ scope, tag }) => [scope, tag]),
+    [['registry.example.com/team/app', '1']]
+  )
+  // containerd 1.x says nothing of what its collector removed.
+  for (const { content } of fake.namespaces.values()) content.delete(one.digest)
+  await rm(join(fake.root, 'blobs/sha256', hexOf(one.digest)))
+  assert.deepEqual(digestsOf(await followed.next()), [])
+})
+
+test('it is followed again once it is back', async () => {
+  await using fake = await FakeContainerd.start()
+  await fake.add('default', one)
+  await using followed = follow(fake)
+  assert.deepEqual(digestsOf(await followed.next()), [one.digest])
+  await fake.stop()
+  await fake.add('default', two)
+  const next = followed.next()
+  await fake.listen()
+  assert.deepEqual(digestsOf(await next), [one.digest, two.digest].sort())
+})

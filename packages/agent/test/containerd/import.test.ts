@@ -1,0 +1,87 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import grpc from '@grpc/grpc-js'
+import type { RuntimeContent } from '@layerswarm/agent/ports.ts'
+import { MEDIA_TYPES, parseManifest } from '@layerswarm/core/image/manifest.ts'
+import { fails } from '@layerswarm/testkit/blob-steps.ts'
+import { buildImage } from '@layerswarm/testkit/oci-image.ts'
+import { ContainerdImages } from '../../src/containerd/import.ts'
+import { FakeContainerd } from './fake-containerd.ts'
+
+const image = await buildImage({ index: true, layers: [{ seed: 'import', size: 3_000_000 }] })
+const [layer] = image.layers
+assert.ok(layer)
+const content: RuntimeContent[] = [
+  ...[...image.blobs].map(([digest, blob]) => ({ digest, size: blob.size, manifest: undefined, read: () => blob.open() })),
+  ...image.manifests.map(({ descriptor, bytes }) => ({
+    digest: descriptor.digest,
+    size: bytes.byteLength,
+    manifest: parseManifest(bytes, descriptor.mediaType),
+    read: async function* () {
+      yield bytes
+    }
+  }))
+]
+const wanted = { namespace: 'default', name: 'registry.example.com/team/app:1', root: image.root, content }
+
+function importer(fake: FakeContainerd): ContainerdImages {
+  return new ContainerdImages({ find: async () => ({ socket: fake.socket, content: undefined }) })
+}
+
+test('containerd gets what it lacks, held by a lease meanwhile and by labels from then on', async () => {
+  await using fake = await FakeContainerd.start()
+  const bytes = content.reduce((sum, { size }) => sum + size, 0)
+  assert.deepEqual(await importer(fake).put(wanted), { blobs: content.length, bytes })
+  assert.equal(fake.written, bytes)
+  const there = fake.namespace('default')
+  assert.deepEqual(there.images.get(wanted.name), {
+    ...there.images.get(wanted.name),
+    media_type: MEDIA_TYPES.ociIndex,
+    digest: image.root.digest
+  })
+  assert.deepEqual(there.content.get(image.root.digest)?.labels, { 'containerd.io/gc.ref.content.m.0': image.manifest.digest })
+  assert.deepEqual(there.content.get(image.manifest.digest)?.labels, {
+    'containerd.io/gc.ref.content.config': image.config.digest,
+    'containerd.io/gc.ref.content.l.0': layer.digest
+  })
+  assert.equal(fake.heldBy.size, 1)
+  assert.equal(fake.leases.size, 0)
+
+  // Again, and a label went: what is there is not sent, and kept anew.
+  const manifest = there.content.get(image.manifest.digest)
+  assert.ok(manifest)
+  manifest.labels = {}
+  assert.deepEqual(await importer(fake).put(wanted), { blobs: 0, bytes: 0 })
+  assert.equal(fake.written, bytes)
+  assert.equal(Object.keys(manifest.labels).length, 2)
+})
+
+test('children that are not given are not kept by labels either', async () => {
+  await using fake = await FakeContainerd.start()
+  await importer(fake).put({ ...wanted, content: content.filter(({ digest }) => digest !== layer.digest) })
+  assert.deepEqual(Object.keys(fake.namespace('default').content.get(image.manifest.digest)?.labels ?? {}), [
+    'containerd.io/gc.ref.content.config'
+  ])
+})
+
+test('a refusal, a missing containerd and an end to waiting leave no lease', async () => {
+  await using fake = await FakeContainerd.start()
+  fake.broken = grpc.status.RESOURCE_EXHAUSTED
+  await assert.rejects(importer(fake).put(wanted), fails('CONTAINERD_FAILED'))
+  assert.equal(fake.leases.size, 0)
+  await assert.rejects(new ContainerdImages({ find: async () => undefined }).put(wanted), fails('CONTAINERD_FAILED'))
+  fake.broken = undefined
+  const stop = new AbortController()
+  const endless: RuntimeContent = {
+    digest: layer.digest,
+    size: layer.size,
+    manifest: undefined,
+    read: async function* () {
+      stop.abort(new Error('enough'))
+      while (true) yield Buffer.alloc(1000)
+    }
+  }
+  await assert.rejects(importer(fake).put({ ...wanted, content: [endless] }, { signal: stop.signal }), /enough/)
+  assert.equal(fake.leases.size, 0)
+  assert.equal(fake.namespace('default').images.size, 0)
+})
