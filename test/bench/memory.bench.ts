@@ -1,22 +1,61 @@
-/** What an agent holds in memory while it does nothing, and at most while it moves a GiB each way. */
+/**
+ * What an agent holds in memory while it does nothing, and at most while it moves images of several shapes: from the
+ * registry to its client, from a peer to its client, and to a peer.
+ */
 import { join } from 'node:path'
 import { Fleet } from '../harness/fleet.ts'
 import type { Agent } from '../harness/layerswarm.ts'
+import { payloadBytes } from '../harness/published-image.ts'
 import { MIB, type Row, residentMib } from './measure.ts'
 
-const REPOSITORY = 'bench/large'
+interface Shape {
+  readonly subject: string
+  readonly layers: number
+  readonly layerMib: number
+  /** One client reads nothing on from this many bytes until all others have everything. */
+  readonly slowFrom?: number
+}
+
+const SHAPES: readonly Shape[] = [
+  { subject: '1 GiB in one layer', layers: 1, layerMib: 1024 },
+  { subject: '4 GiB in one layer', layers: 1, layerMib: 4096 },
+  { subject: '4 GiB in 8 layers at once, one read slowly', layers: 8, layerMib: 512, slowFrom: 64 * MIB }
+]
 
 await using fleet = await Fleet.create({ hosts: 0 })
 const { host } = fleet.registry
-const image = await fleet.registry.publish(REPOSITORY, { layers: [{ seed: 'large', size: 1024 * MIB }] })
-const first = await fleet.startAgent(host)
-const second = await fleet.startAgent(host, { port: 5150, dataDir: join(host.dir, 'receiver') })
-const rows = [rowOf('idle, just started', first)]
-await first.pull(fleet.registry.name, REPOSITORY, 'v1', image)
-rows.push(rowOf('1 GiB from the registry to a client', first))
-await second.pull(fleet.registry.name, REPOSITORY, 'v1', image)
-rows.push(rowOf('1 GiB from a peer to a client', second), rowOf('and 1 GiB to a peer', first))
+const rows: Row[] = []
+for (const [index, shape] of SHAPES.entries()) rows.push(...(await measure(shape, `bench/large${index}`)))
 console.table(rows)
+
+async function measure(shape: Shape, repository: string): Promise<Row[]> {
+  const layers = Array.from({ length: shape.layers }, (_, index) => ({ seed: `${repository} ${index}`, size: shape.layerMib * MIB }))
+  const image = await fleet.registry.publish(repository, { layers })
+  const first = await fleet.startAgent(host)
+  const second = await fleet.startAgent(host, { port: 5150, dataDir: join(host.dir, 'receiver') })
+  const idle = rowOf('idle, just started', first)
+  const pull = async (agent: Agent): Promise<void> => {
+    await agent.resolve(fleet.registry.name, repository, 'v1', image)
+    const bodies = image.layers.map(({ digest }, index) => {
+      const pauseAt = index === 0 ? shape.slowFrom : undefined
+      const url = `${agent.mirror}/v2/${repository}/blobs/${digest}?ns=${fleet.registry.name}`
+      return host.client.http(url, { keep: 'count', ...(pauseAt === undefined ? {} : { pauseAt }) })
+    })
+    const [slow, ...rest] = bodies
+    await Promise.all(shape.slowFrom === undefined ? bodies : rest)
+    slow?.resume()
+    await slow
+  }
+  await pull(first)
+  const fromRegistry = rowOf(`${shape.subject}: registry to client`, first)
+  await pull(second)
+  const { registry } = await second.received()
+  if (registry >= payloadBytes(image) / 100) throw new Error(`${registry} bytes came from the registry, not from the peer`)
+  const rows = [idle, fromRegistry, rowOf(`${shape.subject}: peer to client`, second), rowOf(`${shape.subject}: and to a peer`, first)]
+  await first.wipe()
+  await second.wipe()
+  return rows
+}
 
 function rowOf(subject: string, agent: Agent): Row {
   const { now, peak } = residentMib(agent.process.pid)

@@ -16,7 +16,7 @@ import type { Order } from './pair/role.ts'
 const ROUNDS = 5
 const MIB = 1024 * 1024
 const SIZE = 512 * MIB
-const FLAGS = ['--external-memory-accounted-in-global-limit', '--initial-heap-size=128', '--max-semi-space-size=4']
+const FLAGS = ['--external-memory-accounted-in-global-limit', '--initial-heap-size=64', '--max-semi-space-size=4']
 /** Memory, where there is some: the disk is not what is measured. */
 const PARENT = existsSync('/dev/shm') ? '/dev/shm' : tmpdir()
 

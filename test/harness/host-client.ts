@@ -6,6 +6,8 @@ import type { PublishedImage } from './published-image.ts'
 
 const WORKER = fileURLToPath(new URL('./host-worker.ts', import.meta.url))
 const DEFAULT_TIMEOUT_MS = 120_000
+/** Images of the benchmarks have several GiB. */
+const PUBLISH_MS = 600_000
 
 export interface HttpOptions {
   readonly method?: string
@@ -84,7 +86,7 @@ export class HostClient {
 
   /** Builds an image on the host and uploads it to a registry that the host can reach. */
   publish(order: Omit<PublishRequest, 'kind'>): Promise<PublishedImage> {
-    return this.#send({ kind: 'publish', ...order }, {}).promise
+    return this.#send({ kind: 'publish', ...order }, { timeoutMs: PUBLISH_MS }).promise
   }
 
   async close(): Promise<void> {

@@ -21,6 +21,12 @@ export interface Abortable {
   readonly signal?: AbortSignal
 }
 
+/** How bytes are read. */
+export interface ReadOptions extends Abortable {
+  /** Memory to read into, so that none is allocated for each chunk: a chunk is then valid until the next is asked for. */
+  readonly into?: Uint8Array
+}
+
 /** Content as a client names it: bytes by digest, reached through a repository of a registry. */
 export interface ContentRef {
   /** The registry as asked for, for example `docker.io` or `registry.example.com:5000`. */
@@ -72,7 +78,7 @@ export interface BlobReader extends AsyncDisposable {
    * of the blob is given out only once the whole digest is proven.
    * @throws {LayerswarmError} DIGEST_MISMATCH when the whole turned out false, STORE_FAILED, or why the fetch was given up.
    */
-  read(range: ByteRange, options?: Abortable): AsyncIterable<Uint8Array>
+  read(range: ByteRange, options?: ReadOptions): AsyncIterable<Uint8Array>
   /** Pieces as they land from now on; ends when the blob is complete. */
   landed(options?: Abortable): AsyncIterable<readonly number[]>
   /** Claims kept beside a partial blob, in the order they came, from the `from`-th on; empty for a complete one. */
@@ -498,7 +504,7 @@ export interface OpenContent extends AsyncDisposable {
    * The bytes of `range` in order. The first chunk arrives only once it may be relayed.
    * @throws when no source is left; the client's connection must then be cut
    */
-  read(range: ByteRange, options?: Abortable): AsyncIterable<Uint8Array>
+  read(range: ByteRange, options?: ReadOptions): AsyncIterable<Uint8Array>
 }
 
 /** Hit, join, or fetch: content by digest from the store, the peers, and last the registry. */

@@ -7,7 +7,7 @@ import { createInterface } from 'node:readline'
 import { after, before, describe, it } from 'node:test'
 import { finished, LAUNCHER, runCommand, startCommand } from './run-command.ts'
 
-const DAEMON_FLAGS = ['--external-memory-accounted-in-global-limit', '--initial-heap-size=128', '--max-semi-space-size=4']
+const DAEMON_FLAGS = ['--external-memory-accounted-in-global-limit', '--initial-heap-size=64', '--max-semi-space-size=4']
 
 let folder: string
 before(async () => {

@@ -60,7 +60,7 @@ async function begin(deps: AcceptBlobDeps, exchange: Exchange, target: UploadTar
 async function append(exchange: Exchange, target: UploadTarget, session: UploadSession, outcome: Outcome): Promise<void> {
   await session.alone(exchange, async (signal) => {
     checkPosition(exchange, target, session)
-    const arrival = arrivalOf(exchange, session, outcome)
+    await using arrival = arrivalOf(exchange, session, outcome)
     const size = endOf(exchange, session)
     if (await arrival.next()) await session.upload.append((from) => arrival.content(from), { signal, size })
   })
@@ -96,7 +96,7 @@ async function sendRest(
 ): Promise<void> {
   const { blob, upload } = session
   checkPosition(exchange, target, session)
-  const arrival = arrivalOf(exchange, session, outcome)
+  await using arrival = arrivalOf(exchange, session, outcome)
   const announced = endOf(exchange, session)
   if (announced === undefined && (await arrival.next())) await upload.append((from) => arrival.content(from), { signal })
   const size = announced ?? blob.size

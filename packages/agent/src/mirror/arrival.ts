@@ -2,14 +2,17 @@ import type { IncomingBlob } from '../ports.ts'
 
 /**
  * A request's body on its way: taken into the store chunk by chunk, no faster than the registry takes it, and given to
- * the registry from there: the same bytes again when the upload there breaks.
+ * the registry from there: the same bytes again when the upload there breaks. Once it is disposed nothing more of the body
+ * gets into the store, however late it comes: another request may go on then.
  */
-export class Arrival {
+export class Arrival implements AsyncDisposable {
   readonly #body: AsyncIterator<Uint8Array>
   readonly #blob: IncomingBlob
   readonly #received: (bytes: number) => void
   #latest: { readonly start: number; readonly bytes: Uint8Array } | undefined
   #taking: Promise<boolean> | undefined
+  #appending: Promise<void> = Promise.resolve()
+  #left = false
   #end: { readonly failure?: unknown } | undefined
 
   /** @param received told the bytes of each chunk */
@@ -46,6 +49,11 @@ export class Arrival {
     }
   }
 
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#left = true
+    await this.#appending.catch(() => undefined)
+  }
+
   async #take(): Promise<boolean> {
     if (this.#end !== undefined) {
       if ('failure' in this.#end) throw this.#end.failure
@@ -57,8 +65,10 @@ export class Arrival {
         this.#end = {}
         return false
       }
+      if (this.#left) throw new Error('the rest of the body is not wanted')
       const start = this.#blob.size
-      await this.#blob.append(step.value)
+      this.#appending = this.#blob.append(step.value)
+      await this.#appending
       this.#latest = { start, bytes: step.value }
       this.#received(step.value.byteLength)
       return true

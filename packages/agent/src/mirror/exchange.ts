@@ -90,10 +90,19 @@ export class Exchange {
     this.#response.writeHead(status, { ...this.#base, ...last, ...headers })
   }
 
-  /** @returns what to wait for before more is written, so that at most one chunk waits in memory */
-  write(chunk: Uint8Array): Promise<unknown> | undefined {
+  /** Resolves once the connection has taken all of `chunk`: its memory is then the caller's again. */
+  async write(chunk: Uint8Array): Promise<void> {
+    this.signal.throwIfAborted()
+    const { promise, resolve, reject } = Promise.withResolvers<void>()
+    const gone = () => reject(this.signal.reason)
+    this.signal.addEventListener('abort', gone)
     this.sent += chunk.byteLength
-    return this.#response.write(chunk) ? undefined : once(this.#response, 'drain', { signal: this.signal })
+    this.#response.write(chunk, (error) => (error ? reject(error) : resolve()))
+    try {
+      await promise
+    } finally {
+      this.signal.removeEventListener('abort', gone)
+    }
   }
 
   /** @throws when fewer bytes were written than announced */

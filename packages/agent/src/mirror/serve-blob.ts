@@ -17,6 +17,9 @@ export interface ServeDeps {
   readonly clock: Clock
 }
 
+/** Memory for the body of an answer, which its chunks pass through one by one. As large as the largest that is read. */
+const CHUNK_BYTES = 1024 * 1024
+
 /** How one body is cut out of the content. */
 interface Cut {
   readonly status: 200 | 206
@@ -96,8 +99,7 @@ export async function serveBlob(
       exchange.start(cut.status, { ...headers, ...cut.headers, 'Content-Length': cut.length, 'X-Layerswarm-Source': outcome.source })
       for (let chunk = first; chunk.done !== true; chunk = await body.next()) {
         outcome.sent(chunk.value.byteLength)
-        const drained = exchange.write(chunk.value)
-        if (drained !== undefined) await watch.hold(drained)
+        await watch.hold(exchange.write(chunk.value))
       }
       await watch.hold(exchange.end())
     } finally {
@@ -111,9 +113,10 @@ export async function serveBlob(
 /** The body, whose first chunk exists only once a byte of the content may be relayed, framing or not. */
 async function* bodyOf(open: OpenContent, cut: Cut, signal: AbortSignal): AsyncGenerator<Uint8Array, undefined> {
   const { ranges, framing } = cut
+  const into = Buffer.allocUnsafeSlow(Math.min(cut.length, CHUNK_BYTES))
   for (const [part, range] of ranges.entries()) {
     let head = framing?.heads[part]
-    for await (const chunk of open.read(range, { signal })) {
+    for await (const chunk of open.read(range, { signal, into })) {
       if (head !== undefined) yield head
       head = undefined
       yield chunk

@@ -2,7 +2,7 @@ import type { Claim } from '@layerswarm/core/claims.ts'
 import type { Digest } from '@layerswarm/core/digest.ts'
 import type { PieceLayout } from '@layerswarm/core/piece-layout.ts'
 import type { PieceSet } from '@layerswarm/core/piece-set.ts'
-import type { Abortable, BlobReader, ByteRange, PartialBlob, Vouch } from '../ports.ts'
+import type { Abortable, BlobReader, ByteRange, PartialBlob, ReadOptions, Vouch } from '../ports.ts'
 import type { FsBlob } from './fs-blob.ts'
 import type { Ingest } from './ingest.ts'
 
@@ -50,12 +50,12 @@ export class FsBlobReader implements BlobReader {
     return await this.#deps.use.blob.piece(piece)
   }
 
-  async *read(range: ByteRange, options: Abortable = {}): AsyncGenerator<Uint8Array> {
+  async *read(range: ByteRange, options: ReadOptions = {}): AsyncGenerator<Uint8Array> {
     if (this.disposed) throw new Error(DISPOSED)
     const { blob } = this.#deps.use
     const end = Math.min(range.end, blob.layout.size)
     for await (const part of blob.presence.readable(range.start, end, READ_BYTES, options)) {
-      yield await blob.bytes(part.start, part.end)
+      yield await blob.bytes(part.start, part.end, options.into)
     }
   }
 

@@ -51,9 +51,13 @@ export class FsBlob {
     }
   }
 
-  /** Bytes `start … end - 1` in memory of their own. @throws {LayerswarmError} STORE_FAILED, also when the file is too short */
-  async bytes(start: number, end: number): Promise<Uint8Array> {
-    const bytes = Buffer.allocUnsafeSlow(end - start)
+  /**
+   * Bytes `start … end - 1`, at the start of `into` where that is large enough, else in memory of their own.
+   * @throws {LayerswarmError} STORE_FAILED, also when the file is too short
+   */
+  async bytes(start: number, end: number, into?: Uint8Array): Promise<Uint8Array> {
+    const length = end - start
+    const bytes = into !== undefined && into.byteLength >= length ? into.subarray(0, length) : Buffer.allocUnsafeSlow(length)
     await this.use(async (file) => {
       let done = 0
       while (done < bytes.byteLength) {

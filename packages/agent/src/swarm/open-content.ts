@@ -1,6 +1,6 @@
 import { isLayerswarmError, LayerswarmError } from '@layerswarm/core/errors.ts'
 import { pieceAt, pieceStart } from '@layerswarm/core/piece-layout.ts'
-import type { Abortable, BlobReader, ByteRange, OpenContent, SourceCounts } from '../ports.ts'
+import type { BlobReader, ByteRange, OpenContent, ReadOptions, SourceCounts } from '../ports.ts'
 import type { Transfer } from './transfer.ts'
 
 /** A complete blob of the store. */
@@ -19,7 +19,7 @@ export class StoredContent implements OpenContent {
     return this.#counts
   }
 
-  read(range: ByteRange, options?: Abortable): AsyncIterable<Uint8Array> {
+  read(range: ByteRange, options?: ReadOptions): AsyncIterable<Uint8Array> {
     return this.#reader.read(range, options)
   }
 
@@ -57,7 +57,7 @@ export class TransferContent implements OpenContent {
     return this.#parts.transfer.moved + (this.#passing?.counts().registry ?? 0)
   }
 
-  async *read(range: ByteRange, options: Abortable = {}): AsyncIterable<Uint8Array> {
+  async *read(range: ByteRange, options: ReadOptions = {}): AsyncIterable<Uint8Array> {
     const progress = { offset: range.start }
     try {
       yield* this.#fromStore(range, options, progress)
@@ -72,7 +72,7 @@ export class TransferContent implements OpenContent {
    * Goes on from `given`, once what was given out before is found to be what the registry sends: it was read from a
    * store in which it never got proven.
    */
-  async *#continue(passing: OpenContent, range: ByteRange, given: number, options: Abortable): AsyncIterable<Uint8Array> {
+  async *#continue(passing: OpenContent, range: ByteRange, given: number, options: ReadOptions): AsyncIterable<Uint8Array> {
     let at = range.start
     for await (const chunk of passing.read(range, options)) {
       const known = Math.min(chunk.byteLength, Math.max(0, given - at))
@@ -98,7 +98,7 @@ export class TransferContent implements OpenContent {
     return true
   }
 
-  async *#fromStore(range: ByteRange, options: Abortable, progress: { offset: number }): AsyncIterable<Uint8Array> {
+  async *#fromStore(range: ByteRange, options: ReadOptions, progress: { offset: number }): AsyncIterable<Uint8Array> {
     const { reader, transfer, waiting } = this.#parts
     const chunks = reader.read(range, options)[Symbol.asyncIterator]()
     try {

@@ -107,7 +107,7 @@ it('has the node flags of a daemon and the pid that was started', async () => {
   const command = (await readFile(`/proc/${pid}/cmdline`, 'utf8')).split('\0')
   assert.deepEqual(command.slice(1, 4), [
     '--external-memory-accounted-in-global-limit',
-    '--initial-heap-size=128',
+    '--initial-heap-size=64',
     '--max-semi-space-size=4'
   ])
   assert.deepEqual(await stop(daemon.child, 'SIGTERM'), [0, null])

@@ -57,6 +57,19 @@ function whatIsWritten(open: () => Promise<BlobStore>): void {
     }
   })
 
+  test('memory that is lent for reading is enough for all of it', async () => {
+    await using store = await open()
+    const blob = fixtureBlob(3 * CHUNK_BOUND + 5)
+    await addBlob(store, blob)
+    await using reader = await store.open(blob.digest)
+    assert.ok(reader)
+    for (const into of [new Uint8Array(CHUNK_BOUND), new Uint8Array(1)]) {
+      const copies: Uint8Array[] = []
+      for await (const chunk of reader.read({ start: 3, end: blob.layout.size }, { into })) copies.push(chunk.slice())
+      equal(Buffer.concat(copies), blob.bytes.subarray(3))
+    }
+  })
+
   test('what is whole is proven again, what is not there cannot be', async () => {
     await using store = await open()
     const [whole, begun] = [fixtureBlob(SEVERAL), fixtureBlob(SEVERAL + 1)]
