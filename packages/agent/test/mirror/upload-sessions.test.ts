@@ -129,6 +129,22 @@ test('a body is taken no faster than the registry takes it, and once, however of
   assert.equal(blob.size, 10)
 })
 
+test('what of a body comes late, when another request has taken over, is not taken in', async () => {
+  const blob = new MemoryIncoming()
+  const late = Promise.withResolvers<Uint8Array>()
+  const body = (async function* () {
+    yield Buffer.from('a')
+    yield await late.promise
+  })()
+  const arrival = new Arrival(body, blob, () => undefined)
+  await arrival.next()
+  const second = assert.rejects(arrival.next(), /not wanted/)
+  await arrival[Symbol.asyncDispose]()
+  late.resolve(Buffer.from('b'))
+  await second
+  assert.equal(blob.bytes.toString(), 'a')
+})
+
 test('a body that broke stays broken for whoever asks', async () => {
   const body = (async function* () {
     yield Buffer.from('a')
