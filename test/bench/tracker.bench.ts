@@ -2,8 +2,8 @@
  * What a fleet costs its tracker: memory by host and by blob held, processor time while nothing happens, while all pull
  * now and then, and by message. `node test/bench/tracker.bench.ts 10000` for as many agents (1,000 unless given).
  *
- * Every agent is a host of its own: a libp2p node with its key, its connection over loopback TCP with Noise and TLS, and
- * its stream, in processes of their own that share the machine with the tracker. So rates are by the tracker's own
+ * Every agent is a host of its own: a libp2p node with its key, its encrypted connection over loopback TCP, and its stream,
+ * in processes of their own that share the machine with the tracker. So rates are by the tracker's own
  * processor time: what one core does that has nothing else to do.
  */
 import { type ChildProcess, fork } from 'node:child_process'
@@ -92,7 +92,7 @@ const tell = (what: string, figure: string) => {
 }
 
 try {
-  process.stdout.write(`${agents} agents, each with its own libp2p connection (TCP, Noise, TLS) over loopback\n`)
+  process.stdout.write(`${agents} agents, each with its own libp2p connection (TCP and Noise, over loopback)\n`)
   const empty = await usage('collect')
   const part = agents / PROCESSES
   const joined = await all(() => ({ do: 'connect', count: part, tracker }))
@@ -128,6 +128,6 @@ try {
   tell('resident memory in the end', `${Math.round((await usage()).rss / MIB)} MiB`)
   console.table(rows.map(([what, figure]) => ({ what, figure })))
 } finally {
-  for (const child of roles) child.disconnect()
+  for (const child of roles) if (child.connected) child.disconnect()
   await rm(dir, { recursive: true })
 }

@@ -61,6 +61,8 @@ export async function startTracker(
         version: VERSION,
         listen: config.p2pListen,
         maxConnections: MAX_AGENTS,
+        // Small messages on thousands of connections.
+        bulk: false,
         ...(cluster === undefined ? {} : { clusterKey: cluster.key })
       },
       { log }

@@ -18,7 +18,9 @@ export interface Done {
 }
 
 /** Handshakes at a time: a tracker has limits of its own. */
-const AT_ONCE = 16
+const AT_ONCE = 8
+/** A handshake may time out where all of a fleet shares a machine. */
+const TRIES = 3
 const IMAGE_SECONDS = 10
 const PULL_SECONDS = 3
 
@@ -30,6 +32,15 @@ async function each(count: number, act: (at: number) => Promise<void>, atOnce = 
     for (let at = next++; at < count; at = next++) await act(at)
   }
   await Promise.all(Array.from({ length: atOnce }, worker))
+}
+
+async function connect(tracker: { readonly id: string; readonly address: string }, left = TRIES): Promise<BenchAgent> {
+  try {
+    return await BenchAgent.connect(tracker)
+  } catch (error) {
+    if (left <= 1) throw error
+    return await connect(tracker, left - 1)
+  }
 }
 
 function agentAt(at: number): BenchAgent {
@@ -52,7 +63,7 @@ async function pulls(perSecond: number, seconds: number, image: number): Promise
 async function obey(order: Order): Promise<void> {
   switch (order.do) {
     case 'connect':
-      return await each(order.count, async () => void agents.push(await BenchAgent.connect(order.tracker)))
+      return await each(order.count, async () => void agents.push(await connect(order.tracker)))
     case 'hold': {
       const blobs = Array.from({ length: order.images }, (_, i) => imageOf(i)).flat()
       for (const agent of agents) agent.holdOnly(blobs)

@@ -1,8 +1,17 @@
-import type { MessageStream, StreamMuxerFactory } from '@libp2p/interface'
+import type { MessageStream, StreamMessageEvent, StreamMuxerFactory } from '@libp2p/interface'
 import type { yamux } from '@libp2p/yamux'
 
 /** Silence after which a connection is dead, ms. Any byte counts, so a slow or saturated link is not mistaken for a dead one. */
 export const DEAD_AFTER_MS = 8000
+/**
+ * A connection that has carried nothing but signs of life for so many times the silence that counts as death rests: it is
+ * asked for them less often by this factor, and may be silent for longer. Nobody waits for anything of it, and a tracker
+ * has thousands of them.
+ */
+const RESTS_AFTER = 8
+const RESTING = 4
+/** Nothing but a sign of life, bytes: a frame of the muxer without payload takes twelve. */
+const SIGN_BYTES = 24
 /** The connection is looked at so often until then: one comparison. */
 const LOOKS = 8
 /** At this look of silence, and at each later one, the other end is asked for a sign of life; a busy connection never is. */
@@ -13,8 +22,9 @@ const MEASURE_EVERY_MS = 30_000
 type MuxerFactory = ReturnType<ReturnType<typeof yamux>>
 
 /**
- * Finds connections whose other end is gone without a word (power cut, cable, frozen process) within ten seconds; TCP
- * alone takes a quarter of an hour while data is unacknowledged. The muxer's own keep-alive only logs a failure.
+ * Finds connections whose other end is gone without a word (power cut, cable, frozen process) within ten seconds, forty
+ * where nothing was said for a minute; TCP alone takes a quarter of an hour while data is unacknowledged. The muxer's own
+ * keep-alive only logs a failure.
  */
 export function watchLiveness(factory: MuxerFactory, deadAfterMs = DEAD_AFTER_MS): StreamMuxerFactory {
   return {
@@ -32,15 +42,18 @@ export function watchLiveness(factory: MuxerFactory, deadAfterMs = DEAD_AFTER_MS
 function watch(connection: MessageStream, ping: () => void, deadAfterMs: number): void {
   let heardAt = performance.now()
   let measuredAt = heardAt
+  let busyAt = heardAt
   const lookMs = deadAfterMs / LOOKS
-  const onMessage = () => {
+  const onMessage = ({ data }: StreamMessageEvent) => {
     heardAt = performance.now()
+    if (data.byteLength > SIGN_BYTES) busyAt = heardAt
   }
   const timer = setInterval(() => {
     const now = performance.now()
+    const patience = now - busyAt >= RESTS_AFTER * deadAfterMs ? RESTING : 1
     const silence = now - heardAt
-    if (silence >= deadAfterMs) connection.abort(new Error(`nothing heard for ${Math.round(silence)} ms`))
-    else if (silence >= lookMs * ASK_AT_LOOK || now - measuredAt >= MEASURE_EVERY_MS) {
+    if (silence >= deadAfterMs * patience) connection.abort(new Error(`nothing heard for ${Math.round(silence)} ms`))
+    else if (silence >= lookMs * ASK_AT_LOOK * patience || now - measuredAt >= MEASURE_EVERY_MS * patience) {
       measuredAt = now
       ping()
     }

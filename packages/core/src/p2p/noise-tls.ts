@@ -18,11 +18,14 @@ const SHARE_BYTES = 32
 
 type EncrypterFactory = (components: NoiseComponents) => ConnectionEncrypter
 
-/** The ways to secure a connection, best first: both are safe, so a choice of either is no downgrade. */
-export function encrypters(clusterKey?: Uint8Array): EncrypterFactory[] {
+/**
+ * The ways to secure a connection, best first: both are safe, so a choice of either is no downgrade.
+ * @param bulk false: Noise alone, for connections that carry little
+ */
+export function encrypters(clusterKey?: Uint8Array, bulk = true): EncrypterFactory[] {
   const plainNoise = noise(clusterKey === undefined ? {} : { prologueBytes: noisePrologue(clusterKey) })
   const salt = clusterKey === undefined ? new Uint8Array(0) : tlsSalt(clusterKey)
-  return [(components) => new NoiseTls(plainNoise(components), salt), plainNoise]
+  return bulk ? [(components) => new NoiseTls(plainNoise(components), salt), plainNoise] : [plainNoise]
 }
 
 class NoiseTls implements ConnectionEncrypter {

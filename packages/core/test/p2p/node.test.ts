@@ -196,6 +196,36 @@ test('an idle connection between living hosts stays', async () => {
   assert.equal(await Promise.race([down, pinged.then(() => 'alive')]), 'alive')
 })
 
+test('a connection that nobody uses for long is asked for signs of life less often, and may be silent for longer', async () => {
+  const deadAfterMs = 300
+  await using a = await loopbackNode({ deadAfterMs })
+  await using b = await loopbackNode({ deadAfterMs })
+  let last = Number.POSITIVE_INFINITY
+  const { promise: rested, resolve } = Promise.withResolvers<void>()
+  await using between = await proxy(a, (chunk) => {
+    if (performance.now() - last > deadAfterMs) resolve()
+    last = performance.now()
+    return chunk
+  })
+  await b.connect([between.address], { peer: a.id })
+  await streamPair({ a, b })
+  const down = Promise.race([next(a, 'down'), next(b, 'down')])
+  assert.equal(await Promise.race([down, rested.then(() => 'alive')]), 'alive')
+})
+
+test('a host that expects little traffic takes Noise alone, from one that offers both', async () => {
+  await using a = await loopbackNode({ bulk: false })
+  await using b = await loopbackNode()
+  await b.connect(a.addresses, { peer: a.id })
+  const { opener, holder } = await streamPair({ a, b })
+  const { promise: heard, resolve } = Promise.withResolvers<Uint8Array>()
+  holder.start({ onMessage: resolve, onClose: () => undefined })
+  opener.start({ onMessage: () => undefined, onClose: () => undefined })
+  opener.send({ hello: 1 })
+  await heard
+  assert.deepEqual([a.encryptionOf(b.id), b.encryptionOf(a.id)], ['/noise', '/noise'])
+})
+
 test('a busy port is LISTEN_FAILED and names the address', async () => {
   await using a = await loopbackNode()
   await assert.rejects(
