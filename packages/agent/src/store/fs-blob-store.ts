@@ -25,6 +25,7 @@ import { HashThread } from './hash-thread.ts'
 import { Incoming, type IncomingDeps } from './incoming.ts'
 import { IndexDb } from './index-db.ts'
 import { Ingest } from './ingest.ts'
+import { Keeping } from './keeping.ts'
 import { LevelContentIndex } from './level-content-index.ts'
 import { Room } from './room.ts'
 import { StoreFiles } from './store-files.ts'
@@ -67,8 +68,7 @@ export class FsBlobStore implements BlobStore, BlobIntake {
   readonly #room: Room
   readonly #incoming: IncomingDeps
   readonly #inUse = new Map<Digest, InUse>()
-  /** Whole blobs on their way to their places. */
-  readonly #keeping = new Map<Digest, Promise<void>>()
+  readonly #keeping: Keeping
   readonly #changes = new ChangeFeed()
   #closed: Promise<void> | undefined
 
@@ -84,13 +84,8 @@ export class FsBlobStore implements BlobStore, BlobIntake {
     this.#catalog = catalog
     const inUse = (digest: Digest): boolean => this.#inUse.has(digest)
     this.#room = new Room({ catalog, files, pool: this.#pool, changes: this.#changes, inUse, log }, { maxBytes: options.maxBytes })
-    this.#incoming = {
-      files,
-      pool: this.#pool,
-      hashes: this.#hashes,
-      room: this.#room,
-      keep: (digest, size, move) => this.#keep(digest, size, move)
-    }
+    this.#keeping = new Keeping({ catalog, files, room: this.#room, changes: this.#changes, inUse, now })
+    this.#incoming = { files, pool: this.#pool, hashes: this.#hashes, room: this.#room, keeping: this.#keeping }
     this.content = new LevelContentIndex({ level: db.level, now })
   }
 
@@ -146,7 +141,7 @@ export class FsBlobStore implements BlobStore, BlobIntake {
   async begin(digest: Digest, layout: PieceLayout): Promise<PartialBlob> {
     this.#check()
     await this.#room.settled(digest)
-    while (this.#keeping.has(digest)) await this.#keeping.get(digest)
+    await this.#keeping.settled(digest)
     const held = this.#catalog.get(digest)
     if (held?.state === 'complete') throw new Error(`${digest} is complete already`)
     const before = this.#inUse.get(digest)
@@ -288,29 +283,6 @@ export class FsBlobStore implements BlobStore, BlobIntake {
     this.#changes.publish({ change: 'added', digest, size })
     await this.#catalog.committed(entry, ingest.map)
     await this.evict().catch((error: unknown) => this.#log?.warn({ error: describeError(error) }, 'eviction failed'))
-  }
-
-  /**
-   * Takes in a whole blob that `move` puts in its place, unless it is here, or a fetch of it is under way: that then
-   * ends without this one's help.
-   */
-  async #keep(digest: Digest, size: number, move: () => Promise<void>): Promise<void> {
-    this.#check()
-    await this.#room.settled(digest)
-    while (this.#keeping.has(digest)) await this.#keeping.get(digest)
-    const held = this.#catalog.get(digest)
-    if (held?.state === 'complete' || this.#inUse.has(digest)) return
-    this.#catalog.remove(digest)
-    const moving = this.#files.removePartial(digest).then(move)
-    const settled = moving.catch(() => {}).finally(() => this.#keeping.delete(digest))
-    this.#keeping.set(digest, settled)
-    await moving
-    const now = this.#now()
-    const entry: Entry = { digest, size, state: 'complete', bytes: size, present: size, usedAt: now, savedAt: 0 }
-    this.#catalog.set(entry)
-    this.#changes.publish({ change: 'added', digest, size })
-    await settled
-    await this.#catalog.touch(entry)
   }
 
   /** A file that is missing, of another size or unreadable proves nothing; one that may not be opened says nothing. */

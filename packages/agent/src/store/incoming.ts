@@ -7,6 +7,7 @@ import { writeFully } from './append-log.ts'
 import { onDisk } from './disk-errors.ts'
 import type { FilePool } from './file-pool.ts'
 import type { HashThread } from './hash-thread.ts'
+import type { Keeping } from './keeping.ts'
 import type { Room } from './room.ts'
 import { type StoreFiles, WRITE_FLAGS } from './store-files.ts'
 
@@ -19,8 +20,7 @@ export interface IncomingDeps {
   readonly pool: FilePool
   readonly hashes: HashThread
   readonly room: Room
-  /** Takes a blob of `size` bytes into the store, if it lacks it, by `move`. */
-  readonly keep: (digest: Digest, size: number, move: () => Promise<void>) => Promise<void>
+  readonly keeping: Keeping
 }
 
 /** Bytes in a file of their own, their SHA-256 kept up with. They count against the store's bound as they come. */
@@ -83,10 +83,10 @@ export class Incoming implements IncomingBlob {
   }
 
   async keep(digest: Digest): Promise<void> {
-    const { keep, files } = this.#deps
+    const { keeping, files } = this.#deps
     await this.#use((file) => file.datasync())
     await onDisk(() =>
-      keep(digest, this.#size, async () => {
+      keeping.keep(digest, this.#size, async () => {
         await files.promote(digest, this.#path)
         this.#moved = true
       })
