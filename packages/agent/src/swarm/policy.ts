@@ -23,7 +23,7 @@ const HEDGE_MIN = 2
  * Under a limit, requests in flight for so much of it, ms: more would come no sooner, hold up the pieces before them,
  * and arrive in bursts.
  */
-const LIMITED_AHEAD_MS = 1000
+const LIMITED_AHEAD_MS = 500
 /** One that arrives, and one asked for meanwhile. */
 const LEAST_IN_FLIGHT = 2
 
