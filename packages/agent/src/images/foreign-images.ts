@@ -40,9 +40,8 @@ export class ForeignImages {
   /** Records images as their manifests are proven, until the signal fires. @throws its reason */
   async follow(options: Abortable): Promise<void> {
     for await (const { change, digest } of this.#deps.store.changes(options)) {
-      const images = change === 'added' ? this.#awaited.get(digest) : undefined
-      this.#awaited.delete(digest)
-      for (const image of images ?? []) await this.#record(image)
+      if (change !== 'added') continue
+      for (const image of [...(this.#awaited.get(digest) ?? [])]) await this.#record(image)
     }
   }
 
