@@ -141,7 +141,7 @@ export class FsBlobStore implements BlobStore, BlobIntake {
   async begin(digest: Digest, layout: PieceLayout): Promise<PartialBlob> {
     this.#check()
     await this.#room.settled(digest)
-    await this.#keeping.settled(digest)
+    while (this.#keeping.moving(digest) !== undefined) await this.#keeping.moving(digest)
     const held = this.#catalog.get(digest)
     if (held?.state === 'complete') throw new Error(`${digest} is complete already`)
     const before = this.#inUse.get(digest)

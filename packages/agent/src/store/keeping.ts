@@ -30,7 +30,7 @@ export class Keeping {
   async keep(digest: Digest, size: number, move: () => Promise<void>): Promise<void> {
     const { catalog, files, room, changes, inUse, now } = this.#deps
     await room.settled(digest)
-    await this.settled(digest)
+    while (this.#moving.has(digest)) await this.#moving.get(digest)
     if (catalog.get(digest)?.state === 'complete' || inUse(digest)) return
     catalog.remove(digest)
     const moving = files.removePartial(digest).then(move)
@@ -44,8 +44,8 @@ export class Keeping {
     await catalog.touch(entry)
   }
 
-  /** Resolves once `digest` is not on its way. */
-  async settled(digest: Digest): Promise<void> {
-    while (this.#moving.has(digest)) await this.#moving.get(digest)
+  /** Settles once `digest` is at its place, or cannot get there; undefined while it is not on its way. */
+  moving(digest: Digest): Promise<void> | undefined {
+    return this.#moving.get(digest)
   }
 }
