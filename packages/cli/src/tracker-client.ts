@@ -1,9 +1,7 @@
 /** HTTP with the tracker of a fleet: what it is asked, and how it answers. */
 import { once } from 'node:events'
-import { readFile } from 'node:fs/promises'
 import { type IncomingMessage, request } from 'node:http'
 import { request as requestSecure } from 'node:https'
-import { join } from 'node:path'
 import { text as collect } from 'node:stream/consumers'
 import { errorReply } from '@layerswarm/core/api/local-api.ts'
 import {
@@ -15,13 +13,10 @@ import {
   seedDetail,
   seedList
 } from '@layerswarm/core/api/seed-api.ts'
-import { commonOptions } from '@layerswarm/core/config/common-options.ts'
-import { TOKEN_VARIABLE } from '@layerswarm/core/config/load.ts'
-import { hostFacts } from '@layerswarm/core/config/options.ts'
 import { describeError, LayerswarmError } from '@layerswarm/core/errors.ts'
 import { type Command, Option } from 'commander'
 import { reported, type Shape } from './agent-client.ts'
-import { trackerDataDir } from './daemon-options.ts'
+import { readToken } from './tracker-token.ts'
 import { DEFAULT_TRACKER, readUrl } from './urls.ts'
 
 /** Which tracker is asked, and what it is shown. */
@@ -34,15 +29,6 @@ export function addTrackerOption(command: Command): Command {
   return command.addOption(
     new Option('--tracker-url <URL>', "the tracker's HTTP address").argParser(readUrl).default(new URL(DEFAULT_TRACKER), DEFAULT_TRACKER)
   )
-}
-
-export function addTokenOption(command: Command): Command {
-  return command
-    .addOption(new Option('--token-file <FILE>', "the tracker's token (default: LAYERSWARM_TOKEN, then what a tracker on this host keeps)"))
-    .addHelpText(
-      'after',
-      `\nThe tracker keeps its token in its data directory, as\n${join(trackerDataDir('/var/lib/layerswarm'), 'token')}, readable by its owner alone.\nElsewhere, give a copy with --token-file, or its content in ${TOKEN_VARIABLE}.`
-    )
 }
 
 interface Change {
@@ -102,7 +88,7 @@ export class TrackerClient {
     const url = new URL(path, this.#options.trackerUrl)
     const body = change?.body === undefined ? undefined : JSON.stringify(change.body)
     const headers = {
-      ...(change && { authorization: `Bearer ${await this.#token()}` }),
+      ...(change && { authorization: `Bearer ${await readToken(this.#options.tokenFile)}` }),
       ...(body !== undefined && { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) })
     }
     const signal = AbortSignal.any([this.#signal, AbortSignal.timeout(ANSWER_MS)])
@@ -117,17 +103,6 @@ export class TrackerClient {
       throw new LayerswarmError('TRACKER_API_UNREACHABLE', { detail: `${this.#options.trackerUrl.href}: ${why}` })
     }
   }
-
-  async #token(): Promise<string> {
-    const { tokenFile } = this.#options
-    const inEnvironment = process.env[TOKEN_VARIABLE]
-    if (tokenFile === undefined && inEnvironment) return sendable(inEnvironment, TOKEN_VARIABLE)
-    const path = tokenFile ?? join(trackerDataDir(commonOptions.dataDir.default({}, hostFacts())), 'token')
-    const text = await readFile(path, 'utf8').catch((error: unknown) => {
-      throw new LayerswarmError('TOKEN_INVALID', { detail: describeError(error) })
-    })
-    return sendable(text, path)
-  }
 }
 
 function parsed(text: string): unknown {
@@ -136,11 +111,4 @@ function parsed(text: string): unknown {
   } catch {
     return undefined
   }
-}
-
-/** @throws {LayerswarmError} TOKEN_INVALID for what could not stand in a header */
-function sendable(text: string, from: string): string {
-  const token = text.trim()
-  if (/^[A-Za-z0-9_-]+$/.test(token)) return token
-  throw new LayerswarmError('TOKEN_INVALID', { detail: `there is none in ${from}` })
 }

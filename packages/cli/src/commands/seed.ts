@@ -13,7 +13,8 @@ import { failuresOf, printable, summaryText, targetText } from '../seed/text.ts'
 import { type SeedView, seedView, silentSeed } from '../seed/view.ts'
 import { stopSignal } from '../signals.ts'
 import { tableText, terminalWidth } from '../table.ts'
-import { addTokenOption, addTrackerOption, TrackerClient, type TrackerOptions } from '../tracker-client.ts'
+import { addTrackerOption, TrackerClient, type TrackerOptions } from '../tracker-client.ts'
+import { addTokenOption } from '../tracker-token.ts'
 
 /** Between two looks, ms: a terminal shall move, a log need not. */
 const LOOK_TERMINAL_MS = 400

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -142,6 +142,23 @@ it('is done when all hosts are; --json prints the seed alone; the token may come
   assert.deepEqual(
     [request?.authorization, request?.body],
     [`Bearer ${TOKEN}`, { image: 'docker.io/library/app:latest', containerd: 'default' }]
+  )
+})
+
+it('finds the token of a tracker on this host, wherever its data lies', async () => {
+  await using tracker = await fakeTracker({ 'POST /v1/seed': [begun()] })
+  await mkdir(join(tracker.dir, 'tracker'))
+  await writeFile(join(tracker.dir, 'tracker/token'), `${TOKEN}\n`)
+  for (const env of [
+    { LAYERSWARM_DATA_DIR: tracker.dir },
+    { LAYERSWARM_DATA_DIR: tracker.dir, LAYERSWARM_TRACKER_LISTEN: '127.0.0.1:0' }
+  ]) {
+    const { code, stderr } = await runCommand(['seed', 'app', '--detach', ...tracker.at], { env })
+    assert.deepEqual([code, stderr], [0, ''])
+  }
+  assert.deepEqual(
+    tracker.requests.map(({ authorization }) => authorization),
+    [`Bearer ${TOKEN}`, `Bearer ${TOKEN}`]
   )
 })
 
