@@ -14,9 +14,10 @@ const TRACKER_GRACE_MS = 1000
 const LAST_RESORT_MS = 5000
 /**
  * The same for a blob of one piece, ms: manifests and configs, without which nothing else of an image can begin, and
- * whose clients are answered within five seconds. Once more from the registry costs next to nothing.
+ * whose clients are answered within five seconds. Half of that is left to the registry. Sooner, hosts that are still
+ * connecting to each other would all ask for a manifest, and some registries count that as a pull each.
  */
-const SMALL_LAST_RESORT_MS = 1500
+const SMALL_LAST_RESORT_MS = 2500
 /** Nothing has arrived for this long and the registry fails: readers are told, ms. */
 const GIVE_UP_MS = 15_000
 /** The same when the registry's answer was final and no neighbour has anything, ms. */

@@ -139,7 +139,7 @@ describe('the last resort', () => {
   test('a blob of one piece is waited for only as long as clients wait for a manifest', () => {
     const host = new TestHost()
     host.open(1)
-    assert.deepEqual(of(host.pass(1450), 'fetch'), [])
+    assert.deepEqual(of(host.pass(2450), 'fetch'), [])
     assert.deepEqual(
       of(host.tick(50), 'fetch').map(({ run }) => run),
       [{ first: 0, count: 1 }]
