@@ -6,6 +6,7 @@ import { after, before, describe, test } from 'node:test'
 import { hexOf } from '@layerswarm/core/digest.ts'
 import { Containerd } from '../harness/containerd.ts'
 import { verifyBlobs } from '../harness/content.ts'
+import { CriClient } from '../harness/cri.ts'
 import { Fleet } from '../harness/fleet.ts'
 import { type Agent, layerswarm, MIRROR } from '../harness/layerswarm.ts'
 import { waitUntil } from '../harness/process.ts'
@@ -15,7 +16,7 @@ const MIB = 1024 * 1024
 /** What an agent keeps beside content: its index, its key. */
 const NO_CONTENT = MIB
 
-describe('what containerd holds is shared where it lies', { timeout: 120_000 }, () => {
+describe('what containerd holds is shared where it lies', { timeout: 180_000 }, () => {
   const stack = new AsyncDisposableStack()
   let fleet: Fleet
   let containerd: Containerd
@@ -88,22 +89,30 @@ describe('what containerd holds is shared where it lies', { timeout: 120_000 }, 
     assert.equal((await layerswarm(fleet.host(1), ['check', `${fleet.registry.name}/team/rotten:v1`])).code, 1)
   })
 
+  test('it is followed again after a restart', async () => {
+    await containerd.restart()
+    await containerd.ctr(['images', 'tag', `${fleet.registry.name}/team/held:v1`, `${fleet.registry.name}/team/held:again`])
+    const again = async () => (await layerswarm(fleet.host(1), ['ls', '--quiet'])).stdout.includes('team/held:again')
+    assert.ok(await waitUntil(again, 15_000))
+  })
+
   test('what containerd drops is offered no longer', async () => {
-    await containerd.ctr(['images', 'rm', '--sync', `${fleet.registry.name}/team/held:v1`, `${fleet.registry.name}/team/rotten:v1`])
+    const names = ['held:v1', 'held:again', 'rotten:v1'].map((name) => `${fleet.registry.name}/team/${name}`)
+    await containerd.ctr(['images', 'rm', '--sync', ...names])
     assert.ok(await waitUntil(async () => (await ofContainerd()).offered.blobs === 0, 10_000))
     const { stdout } = await layerswarm(fleet.host(1), ['ls', '--blobs', '--json'])
     assert.deepEqual(JSON.parse(stdout), [])
   })
 })
 
-describe('an agent and containerd as neighbours', { timeout: 120_000 }, () => {
+describe('an agent and containerd as neighbours', { timeout: 180_000 }, () => {
   const stack = new AsyncDisposableStack()
   let fleet: Fleet
   let containerd: Containerd
   let agent: Agent
 
   before(async () => {
-    fleet = stack.use(await Fleet.create({ hosts: 1 }))
+    fleet = stack.use(await Fleet.create({ hosts: 2 }))
     containerd = await Containerd.start(fleet.host(1), { mirror: MIRROR })
     agent = await fleet.startAgent(fleet.host(1), { containerd: containerd.socket, args: ['--keep', 'until-ingested'] })
   })
@@ -119,6 +128,19 @@ describe('an agent and containerd as neighbours', { timeout: 120_000 }, () => {
     assert.ok(diskBytes(agent.dataDir) < NO_CONTENT)
     // And it is had from there when it is asked for again.
     await agent.pull(fleet.registry.name, 'team/ingested', 'v1', image)
+  })
+
+  test('a layer that containerd discards once it is unpacked stays in the agent', async () => {
+    const discarding = await Containerd.start(fleet.host(2), { mirror: MIRROR, discardsLayers: true })
+    const keeper = await fleet.startAgent(fleet.host(2), { containerd: discarding.socket, args: ['--keep', 'until-ingested'] })
+    const image = await fleet.registry.publish('team/discarded', { layers: [{ seed: 'discarded', size: 2 * MIB }] })
+    using cri = new CriClient(discarding.socket)
+    await cri.pull(`${fleet.registry.name}/team/discarded:v1`)
+    const layers = image.layers.map(({ digest }) => digest)
+    // The manifest and the configuration are kept there, and so go here.
+    assert.ok(await waitUntil(async () => (await verifyBlobs(keeper.blobs)).join() === layers.join(), 60_000))
+    const { blobs } = await discarding.content()
+    assert.deepEqual(blobs, [image.manifest.digest, image.config.digest].sort())
   })
 
   test('pull --containerd gives an image that ctr runs', async () => {

@@ -29,10 +29,11 @@ export class Containerd {
   /**
    * `mirror` is the URL that all pulls go to first; `insecure` names registries that speak plain HTTP, for direct pulls.
    * `config` is what stands in its file beside where its own files are: for CRI to read the hosts folder, if absent.
+   * `discardsLayers`: its CRI plugin drops a layer's blob once it is unpacked.
    */
   static async start(
     host: Host,
-    options: { name?: string; mirror?: string; insecure?: readonly string[]; config?: string } = {}
+    options: { name?: string; mirror?: string; insecure?: readonly string[]; config?: string; discardsLayers?: boolean } = {}
   ): Promise<Containerd> {
     const containerd = new Containerd(host, options.name ?? 'containerd')
     const { hostsDir } = containerd
@@ -48,7 +49,7 @@ export class Containerd {
     }
     const registry = `[plugins."io.containerd.grpc.v1.cri".registry]\n  config_path = "${hostsDir}"\n`
     const dir = dirname(containerd.configFile)
-    write(dir, basename(containerd.configFile), configuration(dir) + (options.config ?? registry))
+    write(dir, basename(containerd.configFile), configuration(dir, options.discardsLayers === true) + (options.config ?? registry))
     await containerd.#launch()
     return containerd
   }
@@ -116,7 +117,7 @@ export class Containerd {
   }
 }
 
-function configuration(dir: string): string {
+function configuration(dir: string, discardsLayers: boolean): string {
   return `version = 2
 root = "${join(dir, 'root')}"
 state = "${join(dir, 'state')}"
@@ -127,6 +128,7 @@ disabled_plugins = ["io.containerd.internal.v1.opt"]
   disable_cgroup = true
   [plugins."io.containerd.grpc.v1.cri".containerd]
     snapshotter = "native"
+    discard_unpacked_layers = ${discardsLayers}
 `
 }
 
