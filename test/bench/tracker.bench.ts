@@ -21,6 +21,8 @@ import type { Usage } from './tracker/serve.ts'
 /** As daemons are started. */
 const FLAGS = ['--external-memory-accounted-in-global-limit', '--initial-heap-size=128', '--max-semi-space-size=4']
 const PROCESSES = 2
+/** A connection rests when nobody has used it for so long, seconds. */
+const RESTS_AFTER = 70
 const QUIET_SECONDS = 15
 const BUSY_SECONDS = 30
 /** Every host pulls a new image as often as this, seconds. */
@@ -106,9 +108,10 @@ try {
   tell('a blob held', `${Math.round(holding / agents / MANY_IMAGES / LAYERS)} bytes`)
   await all(() => ({ do: 'hold', images: 1 }))
 
+  await sleep(RESTS_AFTER * 1000)
   const quiet = await usage()
   await sleep(QUIET_SECONDS * 1000)
-  tell('nothing happens', `${percent(((await usage()).cpu - quiet.cpu) / QUIET_SECONDS)} of a core`)
+  tell('nothing happens for a minute', `${percent(((await usage()).cpu - quiet.cpu) / QUIET_SECONDS)} of a core`)
 
   const perSecond = part / PULL_EVERY
   const busy = await all(() => ({ do: 'pull', perSecond, seconds: BUSY_SECONDS, image: 1000 }))

@@ -100,7 +100,7 @@ function expel(state: FleetState, host: Host, now: number, out: Outbox): void {
     removeHolding(state, host, digest)
   }
   for (const other of [...host.links]) unlink(host, other)
-  for (const blob of host.wants) {
+  for (const blob of host.wants.keys()) {
     replaceGateway(state, blob, host, now, out)
     const { campaign } = blob
     if (campaign === undefined) continue

@@ -53,7 +53,7 @@ export function takeReport(state: FleetState, host: Host, report: Report, now: n
 /** Layers whose run 0 nobody has yet: the host gets them as it works off those of its plan, in the image's order. */
 function startMore(state: FleetState, host: Host, now: number, out: Outbox): void {
   if (host.outstanding >= FIRST_PLAN_RUNS) return
-  for (const { campaign } of host.wants) {
+  for (const { campaign } of host.wants.keys()) {
     if (campaign === undefined || campaign.next > 0 || !campaign.candidates.has(host)) continue
     const holder = tryHold(campaign, host, now)
     if (holder !== undefined) refillAndTell(state, holder, now, out)

@@ -189,7 +189,7 @@ function leave(state: FleetState, id: string, now: number, out: Outbox): void {
     if (blob !== undefined) replaceGateway(state, blob, host, now, out)
     removeHolding(state, host, digest)
   }
-  for (const blob of [...host.wants]) abandon(state, host, blob, now, out)
+  for (const blob of [...host.wants.keys()]) abandon(state, host, blob, now, out)
   for (const other of [...host.links]) unlink(host, other)
 }
 

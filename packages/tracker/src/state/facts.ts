@@ -1,6 +1,7 @@
 import type { Digest } from '@layerswarm/core/digest.ts'
 import { layoutOf } from '@layerswarm/core/piece-layout.ts'
 import type { Holding } from '@layerswarm/core/wire/directory-protocol.ts'
+import { FetchingHosts } from './fetching-hosts.ts'
 import { IndexedSet } from './indexed-set.ts'
 import { forgetMap } from './maps.ts'
 import type { Blob, FleetState, Host, Members } from './model.ts'
@@ -32,7 +33,7 @@ export function createHost(id: string, seenAt: string | undefined, now: number):
     statedRate: undefined,
     holds: new Map(),
     heldBytes: 0,
-    wants: new Set(),
+    wants: new Map(),
     links: new Set(),
     foreignLinks: 0,
     outstanding: 0,
@@ -67,7 +68,7 @@ export function blobOf(state: FleetState, digest: Digest): Blob {
 export function membersOf(blob: Blob, zone: string): Members {
   const known = blob.zones.get(zone)
   if (known !== undefined) return known
-  const members: Members = { complete: new IndexedSet(), fetching: new IndexedSet(), gateways: [] }
+  const members: Members = { complete: new IndexedSet(), fetching: new FetchingHosts(blob), gateways: [] }
   blob.zones.set(zone, members)
   return members
 }
@@ -124,7 +125,6 @@ export function removeHolding(state: FleetState, host: Host, digest: Digest): vo
 /** @returns whether that is news. */
 export function addWant(blob: Blob, host: Host): boolean {
   if (host.wants.has(blob)) return false
-  host.wants.add(blob)
   blob.fetchingCount++
   membersOf(blob, host.zone).fetching.add(host)
   return true
@@ -132,10 +132,9 @@ export function addWant(blob: Blob, host: Host): boolean {
 
 /** @returns whether the host wanted it. Links between hosts that fetch nothing more stop to count. */
 export function removeWant(state: FleetState, blob: Blob, host: Host): boolean {
-  if (!host.wants.delete(blob)) return false
+  if (blob.zones.get(host.zone)?.fetching.delete(host) !== true) return false
   blob.fetchingCount--
   blob.mapless.delete(host)
-  blob.zones.get(host.zone)?.fetching.delete(host)
   if (host.wants.size === 0) {
     for (const other of host.links) if (other.wants.size === 0) unlink(host, other)
   }

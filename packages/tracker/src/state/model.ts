@@ -7,6 +7,7 @@ import type { Digest } from '@layerswarm/core/digest.ts'
 import type { PieceLayout } from '@layerswarm/core/piece-layout.ts'
 import type { PieceSet } from '@layerswarm/core/piece-set.ts'
 import type { Holding, PeerAddress } from '@layerswarm/core/wire/directory-protocol.ts'
+import type { FetchingHosts } from './fetching-hosts.ts'
 import type { IndexedSet } from './indexed-set.ts'
 import type { Dispute, Trust } from './trust.ts'
 
@@ -29,8 +30,8 @@ export interface Host {
   readonly holds: Map<Digest, Holding>
   /** Bytes of all that it holds. */
   heldBytes: number
-  /** Blobs that it fetches. */
-  readonly wants: Set<Blob>
+  /** Blobs that it fetches, and its place among those of its zone that do. */
+  readonly wants: Map<Blob, number>
   /** Hosts it was told of or that were told of it, while one of the two fetches something. */
   readonly links: Set<Host>
   /** How many of those are of other zones: they take no place from hosts of the zone. */
@@ -59,7 +60,7 @@ export interface Meter {
 /** The hosts of one zone that have or fetch a blob. */
 export interface Members {
   readonly complete: IndexedSet<Host>
-  readonly fetching: IndexedSet<Host>
+  readonly fetching: FetchingHosts
   /** Hosts that import for the zone, by number; the first that asked. */
   readonly gateways: GatewayPlace[]
 }
