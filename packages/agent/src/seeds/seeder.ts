@@ -121,8 +121,15 @@ export class Seeder implements AsyncDisposable {
     const { id, image } = job.order
     this.#tell(job, { state: 'fetching' })
     try {
-      const { digest, bytes, counts, containerd } = await this.#pull(job)
-      this.#end(job, { state: 'done', size: bytes, counts, digest, ...(containerd && { given: containerd.bytes }) })
+      const { digest, bytes, counts, stale, containerd } = await this.#pull(job)
+      this.#end(job, {
+        state: 'done',
+        size: bytes,
+        counts,
+        digest,
+        ...(stale && { stale }),
+        ...(containerd && { given: containerd.bytes })
+      })
       log.info({ seed: id, image, digest, counts }, 'seeded')
     } catch (error) {
       if (job.stop.signal.aborted) {

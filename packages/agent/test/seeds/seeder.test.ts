@@ -109,9 +109,12 @@ it('tells the present state when the tracker says the same again, and does nothi
   host.told()
   await host.order('a')
   assert.deepEqual(states(host.told()), ['a fetching'])
-  host.pulls[0]?.end()
+  host.pulls[0]?.end({ stale: true })
   await settle()
-  host.told()
+  assert.deepEqual(
+    host.told().map(({ state, stale }) => [state, stale]),
+    [['done', true]]
+  )
   await host.order('a')
   assert.deepEqual([states(host.told()), host.pulls.length], [['a done'], 1])
 })

@@ -174,7 +174,7 @@ async function followToEnd(
   try {
     using view: SeedView = json ? silentSeed : seedView(process.stdout)
     const everyMs = process.stdout.isTTY === true ? LOOK_TERMINAL_MS : LOOK_MS
-    const onAway = () => process.stderr.write('the tracker does not answer; it is asked again for a minute\n')
+    const onAway = () => view.note('the tracker does not answer; it is asked again for a minute')
     for await (last of followSeed(client, id, { everyMs, signal, onAway })) view.show(last)
   } catch (error) {
     if (last?.state === 'running')

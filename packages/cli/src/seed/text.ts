@@ -47,7 +47,7 @@ export function fleetText({ states, counts, size, copies }: SeedSummary, rate?: 
 }
 
 /** What a seed came to, or has come to so far. */
-export function summaryText({ image, states, counts, digests, copies, seconds, size }: SeedSummary): string {
+export function summaryText({ image, states, counts, digests, stale, copies, seconds, size }: SeedSummary): string {
   const { done, here, failed, cancelled } = states
   const total = Object.values(states).reduce((sum, count) => sum + count, 0)
   const outcomes = [
@@ -57,12 +57,14 @@ export function summaryText({ image, states, counts, digests, copies, seconds, s
     [cancelled, 'cancelled'],
     [total - done - here - failed - cancelled, 'under way']
   ] as const
+  const who = stale === 1 ? 'it has' : 'they have'
+  const old = stale === 0 ? '' : `warning: ${plural(stale, 'host')} could not check the tag: ${who} what it pointed to before\n`
   const moved = digests.length > 1 ? `warning: its tag moved meanwhile; hosts have ${digests.join(', ')}\n` : ''
   return (
     `${image}\n${digests.length === 1 ? `${digests[0]}\n` : ''}` +
     `${plural(total, 'host')} in ${seconds.toFixed(1)} s: ${outcomes.flatMap(([count, what]) => (count > 0 ? [`${count} ${what}`] : [])).join(', ')}\n` +
     `${formatBytes(size)}: ${formatBytes(counts.peer)} from peers, ${formatBytes(counts.registry)} from the registry (${copies.toFixed(2)} copies),\n` +
-    `${formatBytes(counts.local)} already here\n${moved}`
+    `${formatBytes(counts.local)} already here\n${moved}${old}`
   )
 }
 

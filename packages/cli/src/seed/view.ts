@@ -6,6 +6,8 @@ import { arrived, fleetText, printable, targetText } from './text.ts'
 /** Shows a seed while it goes. Closing it gives the terminal back. */
 export interface SeedView extends Disposable {
   show(seed: SeedDetail): void
+  /** Says something that is not of the seed, where it does not get in the way. */
+  note(text: string): void
 }
 
 /** A line per host that moves on a terminal, plain lines elsewhere. */
@@ -14,7 +16,11 @@ export function seedView(output: Terminal): SeedView {
 }
 
 /** For output that a program reads: nothing but the result. */
-export const silentSeed: SeedView = { show: () => undefined, [Symbol.dispose]: () => undefined }
+export const silentSeed: SeedView = { show: () => undefined, note: tellAside, [Symbol.dispose]: () => undefined }
+
+function tellAside(text: string): void {
+  process.stderr.write(`${text}\n`)
+}
 
 /** The widest name that leaves room for the bar and what stands beside it, within 80 columns. */
 const MAX_NAME = 16
@@ -72,6 +78,10 @@ class LineView implements SeedView {
     this.#output.write(`${name('fleet')}  ${fleetText(seed)}\n`)
   }
 
+  note(text: string): void {
+    tellAside(text)
+  }
+
   [Symbol.dispose](): void {}
 }
 
@@ -81,6 +91,7 @@ class LiveView implements SeedView {
   readonly #ends = new Ends()
   #before: { readonly bytes: number; readonly at: number } | undefined
   #rate: number | undefined
+  #lines: readonly string[] = []
 
   constructor(output: Terminal) {
     this.#block = new LiveBlock(output)
@@ -94,7 +105,12 @@ class LiveView implements SeedView {
     const lines = furthest(open, room).map((target) => `${name(target.name)}  ${barOf(target)}`)
     if (open.length > room) lines.push(`${' '.repeat(name('').length)}  and ${open.length - room} more`)
     this.#measure(seed)
-    this.#block.draw(ended, [...lines, `${name('fleet')}  ${fleetText(seed, this.#rate)}`])
+    this.#lines = [...lines, `${name('fleet')}  ${fleetText(seed, this.#rate)}`]
+    this.#block.draw(ended, this.#lines)
+  }
+
+  note(text: string): void {
+    this.#block.draw([text], this.#lines)
   }
 
   [Symbol.dispose](): void {

@@ -41,6 +41,7 @@ function seed(state: SeedDetail['state'], ...targets: SeedTarget[]): SeedDetail 
     size: 100,
     counts: { local: 0, peer: 75, registry: 25 },
     digests: [DIGEST],
+    stale: 0,
     copies: 0.25,
     revision: 7,
     targets

@@ -40,6 +40,7 @@ function seed(targets: readonly SeedTarget[], more: Partial<SeedDetail> = {}): S
       registry: sum(({ counts }) => counts.registry)
     },
     digests: [DIGEST],
+    stale: 0,
     copies: 1,
     revision: 1,
     targets: [...targets],
@@ -69,10 +70,11 @@ it('shows a line per host on a terminal; one that has come to its end stays abov
     using view = seedView(terminal)
     view.show(seed([fetching(1, 20_000_000, 20_000_000), target(2, 'queued'), target(3, 'waiting'), target(4, 'fetching')]))
     const failed = target(3, 'failed', { error: { code: 'STORE_FULL', message: 'the store cannot take more', remedy: '' } })
+    view.note('the tracker does not answer')
     view.show(seed([target(1, 'done', DONE), fetching(2, 0, 5_000_000), failed, target(4, 'here', { ...DONE, counts: NOTHING })]))
   }
   terminal.end()
-  const [first, second, last] = screens(await written)
+  const [first, noted, second, last] = screens(await written)
   assert.deepEqual(first, [
     'host-1  [##########--------------]  40 % of 100.0 MB  50 % from peers',
     'host-2  queued',
@@ -80,7 +82,9 @@ it('shows a line per host on a terminal; one that has come to its end stays abov
     'host-4  fetching     looking it up',
     'fleet   0 of 4 have it  40.0 MB of 100.0 MB  1.00 copies'
   ])
+  assert.deepEqual(noted, ['the tracker does not answer', ...(first ?? [])])
   const ends = [
+    'the tracker does not answer',
     'host-1  done         75.0 MB from peers, 25.0 MB from the registry',
     'host-3  failed       the store cannot take more',
     'host-4  already here 100.0 MB'
@@ -149,4 +153,5 @@ it('sums up, names each reason once, and warns of a tag that moved', () => {
       '100.0 MB: 75.0 MB from peers, 25.0 MB from the registry (1.00 copies),\n0 B already here\n'
   )
   assert.match(summaryText({ ...ended, digests: [DIGEST, `sha256:${'cd'.repeat(32)}` as Digest] }), /^warning: its tag moved meanwhile/m)
+  assert.match(summaryText({ ...ended, stale: 1 }), /^warning: 1 host could not check the tag: it has what it pointed to before$/m)
 })

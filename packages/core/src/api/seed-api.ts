@@ -11,12 +11,13 @@
  * `GET /v1/seed`: `{seeds: [seed…]}` without their hosts, latest first
  * `GET /v1/seed/ID`: a seed with its hosts; with `?since=REVISION` only those that changed after that revision
  * `DELETE /v1/seed/ID` cancels it: what has arrived stays
- *   seed: {id, image, hosts, platforms?, containerd?, state, startedAt, seconds, states, size, counts, digests, copies}
+ *   seed: {id, image, hosts, platforms?, containerd?, state, startedAt, seconds, states, size, counts, digests, stale, copies}
  *                         hosts: as asked for; state: running, done, failed (some host did) or cancelled; startedAt: ISO 8601;
  *                         states: how many hosts are in each state; size: bytes of the image on all hosts that know it yet;
  *                         counts: bytes on them, as for a pull; digests: what the image's name meant, one unless the tag moved;
+ *                         stale: hosts that could not ask the registry for the tag, and have what it pointed to before;
  *                         copies: bytes from the registry ÷ bytes of the image, the platforms of the fleet each once
- *   with its hosts also {revision, targets: [{number, name, id?, zone, state, size, counts, digest?, error?}]}
+ *   with its hosts also {revision, targets: [{number, name, id?, zone, state, size, counts, digest?, stale?, error?}]}
  *                         number: by which the seed knows it, from 0; id: absent for a name that no host has; state: waiting
  *                         (not connected), queued, fetching, done, here (it had all of it, and so had its containerd where
  *                         that was asked for), failed or cancelled; size: 0 until it is known; error: see the pull
@@ -53,6 +54,7 @@ export const seedTarget = z.object({
   size: sizeField,
   counts: sourceCounts,
   digest: digestField.optional(),
+  stale: z.boolean().optional(),
   error: errorReply.shape.error.optional()
 })
 export type SeedTarget = z.infer<typeof seedTarget>
@@ -70,6 +72,7 @@ export const seedSummary = z.object({
   size: sizeField,
   counts: sourceCounts,
   digests: z.array(digestField),
+  stale: sizeField,
   copies: z.number().min(0)
 })
 export type SeedSummary = z.infer<typeof seedSummary>

@@ -90,6 +90,8 @@ const seedingMessage = z.object({
   digest: digestField.optional(),
   /** Bytes that this host's containerd lacked and was given, where that was asked for. */
   given: sizeField.optional(),
+  /** The registry could not be asked for the tag: it is what the tag pointed to before. */
+  stale: z.boolean().optional(),
   /** Why it failed. */
   error: reasonField.optional()
 })

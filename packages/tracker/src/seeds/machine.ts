@@ -63,6 +63,7 @@ export function begin(
       size: 0,
       counts: NOTHING,
       digest: undefined,
+      stale: false,
       error: undefined,
       awaitedSince: now,
       changed: revision
@@ -182,9 +183,9 @@ function takeReport(state: SeedsState, seed: Seed, target: Target, report: Repor
     return
   }
   if (seed.state !== 'running' || !isOpen(target)) return
-  const { size, counts, digest, error, given = 0 } = report
+  const { size, counts, digest, error, given = 0, stale = false } = report
   const had = report.state === 'done' && counts.peer + counts.registry + given === 0
-  change(state, target, { state: had ? 'here' : report.state, size, counts, digest, error })
+  change(state, target, { state: had ? 'here' : report.state, size, counts, digest, stale, error })
   if (isOpen(target)) return
   seed.open.delete(target)
   settle(seed, now, out)

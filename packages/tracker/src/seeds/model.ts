@@ -23,6 +23,7 @@ export interface Target {
   size: number
   counts: SeedTarget['counts']
   digest: SeedTarget['digest']
+  stale: boolean
   error: SeedTarget['error']
   /** Since when it has been waited for; undefined while it is connected. */
   awaitedSince: number | undefined
@@ -79,6 +80,7 @@ export interface Report {
   readonly digest?: SeedTarget['digest']
   /** Bytes that the host's containerd lacked. */
   readonly given?: number | undefined
+  readonly stale?: boolean | undefined
   readonly error?: SeedTarget['error']
 }
 

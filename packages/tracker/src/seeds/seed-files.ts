@@ -120,6 +120,7 @@ export class SeedFiles {
         ...target,
         id: target.id,
         digest: target.digest,
+        stale: target.stale === true,
         error: target.error,
         awaitedSince: undefined,
         changed: 0

@@ -34,6 +34,7 @@ export function viewSeed({ id, spec, state, startedAt, endedAt, targets }: Seed,
     size,
     counts,
     digests: [...new Set(targets.flatMap(({ digest }) => (digest === undefined ? [] : [digest])))],
+    stale: targets.filter(({ stale }) => stale).length,
     copies: copiesOf(targets, counts.registry)
   }
 }
@@ -44,8 +45,19 @@ export function viewDetail(state: SeedsState, seed: Seed, times: Times, since = 
   return { ...viewSeed(seed, times), revision: state.revision, targets }
 }
 
-function viewTarget({ name, id, zone, state, size, counts, digest, error }: Target, number: number): SeedTarget {
-  return { number, name, ...(id && { id }), zone, state, size, counts, ...(digest && { digest }), ...(error && { error }) }
+function viewTarget({ name, id, zone, state, size, counts, digest, stale, error }: Target, number: number): SeedTarget {
+  return {
+    number,
+    name,
+    ...(id && { id }),
+    zone,
+    state,
+    size,
+    counts,
+    ...(digest && { digest }),
+    ...(stale && { stale }),
+    ...(error && { error })
+  }
 }
 
 /** Hosts of one platform fetch the same number of bytes, and those of another hardly ever the same. */

@@ -67,7 +67,7 @@ test('a seed is begun, joined, followed and listed', async () => {
   const first = await until(tracker, seed.id, ({ states }) => states.done === 1)
   const later = await detail(tracker, seed.id, `?since=${first.revision}`)
   assert.deepEqual(later.targets, [], 'only what changed since')
-  two.say({ ...done(seed.id), counts: { local: 0, peer: 100, registry: 0 } })
+  two.say({ ...done(seed.id), stale: true, counts: { local: 0, peer: 100, registry: 0 } })
   const last = await until(tracker, seed.id, ({ state }) => state === 'done')
   assert.deepEqual(
     last.targets.map(({ name, id, state }) => [name, id, state]),
@@ -76,7 +76,10 @@ test('a seed is begun, joined, followed and listed', async () => {
       ['host-2', two.id, 'done']
     ]
   )
-  assert.deepEqual([last.size, last.counts, last.copies, last.digests], [200, { local: 0, peer: 160, registry: 40 }, 0.4, [DIGEST]])
+  assert.deepEqual(
+    [last.size, last.counts, last.copies, last.digests, last.stale],
+    [200, { local: 0, peer: 160, registry: 40 }, 0.4, [DIGEST], 1]
+  )
   assert.deepEqual(
     (await detail(tracker, seed.id, `?since=${first.revision}`)).targets.map(({ name }) => name),
     ['host-2']
