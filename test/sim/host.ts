@@ -1,5 +1,5 @@
 import { HAVE_BATCH_MS } from '@layerswarm/agent/peers/observe-server.ts'
-import { MAX_UPLOADS, UPLOADS } from '@layerswarm/agent/peers/uploads.ts'
+import { MAX_UPLOADS, SHORTEST_MS, UPLOADS } from '@layerswarm/agent/peers/uploads.ts'
 import type { SwarmCommand, SwarmEvent } from '@layerswarm/agent/swarm/messages.ts'
 import { nextUpload } from '@layerswarm/agent/swarm/policy.ts'
 import { step } from '@layerswarm/agent/swarm/scheduler.ts'
@@ -17,7 +17,8 @@ interface Upload {
   readonly peer: SimHost
   readonly blob: Digest
   readonly piece: number
-  readonly rate: number
+  readonly received: number
+  readonly since: number
   cancelled: boolean
 }
 
@@ -117,7 +118,14 @@ export class SimHost {
     else if (command.type === 'observe') queue.after(rtt / 2, () => world.host(command.peer).watch(this, command.blob))
     else if (command.type === 'request') {
       this.counts.requests++
-      const upload = { peer: this, blob: command.blob, piece: command.piece, rate: command.rate, cancelled: false }
+      const upload = {
+        peer: this,
+        blob: command.blob,
+        piece: command.piece,
+        received: command.faring.received,
+        since: queue.now - command.faring.elapsed,
+        cancelled: false
+      }
       queue.after(rtt / 2, () => world.host(command.peer).ask(upload))
     } else if (command.type === 'cancel') {
       queue.after(rtt / 2, () => world.host(command.peer).cancel(this, command.blob, command.piece))
@@ -228,7 +236,7 @@ export class SimHost {
         peer: u.peer.id,
         blob: u.blob,
         piece: u.piece,
-        rate: u.rate,
+        rate: u.received / Math.max(SHORTEST_MS, queue.now - u.since),
         served: this.#servings(u.blob)[u.piece] ?? 0
       }))
       const [upload] = this.#waiting.splice(nextUpload(requests), 1)

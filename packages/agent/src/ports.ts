@@ -261,9 +261,17 @@ export interface FetchedPiece {
   readonly bytes: Uint8Array
 }
 
+/** How fast a host has got what it fetches: the slowest is served first. */
+export interface Faring {
+  /** Bytes since it began to fetch. */
+  readonly received: number
+  /** Whole milliseconds since then. */
+  readonly elapsed: number
+}
+
 export interface FetchOptions extends Abortable {
-  /** Kilobytes a second that the asker has received so far: the slowest is served first. */
-  readonly rate?: number
+  /** By default the asker has just begun. */
+  readonly faring?: Faring
   /** Whose share of a limit the bytes take: one for all blobs of an image. By default each blob has its own. */
   readonly pull?: string
   /** Told bytes of a piece as they come: it may take long, and is under way. */
@@ -305,7 +313,7 @@ export interface UploadRequest {
   readonly peer: string
   readonly blob: Digest
   readonly piece: number
-  /** Kilobytes a second that the requester has received since it began to fetch. */
+  /** Bytes a millisecond that the requester has received since it began to fetch, the wait of this request included. */
   readonly rate: number
   /** Times this host has served this piece of this blob. */
   readonly served: number

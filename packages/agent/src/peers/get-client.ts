@@ -4,7 +4,7 @@ import type { FramedStream } from '@layerswarm/core/p2p/framed-stream.ts'
 import type { Throttle } from '@layerswarm/core/rate-limiter.ts'
 import { decodeMessage } from '@layerswarm/core/wire/frames.ts'
 import { type GetReply, getReply, MAX_QUEUED_REQUESTS } from '@layerswarm/core/wire/peer-protocol.ts'
-import type { Abortable, FetchOptions } from '../ports.ts'
+import type { Abortable, Faring, FetchOptions } from '../ports.ts'
 import { Intake } from './intake.ts'
 import type { PieceBuffers } from './piece-buffers.ts'
 
@@ -14,7 +14,7 @@ export interface PieceRequest extends Pick<FetchOptions, 'pull' | 'onProgress'> 
   /** Bytes of the piece, by the blob's layout. */
   readonly length: number
   /** Pieces of the blob that this host has. */
-  readonly rate: number
+  readonly faring: Faring
 }
 
 interface Pending extends PieceRequest {
@@ -99,8 +99,8 @@ export class GetClient {
       if (--places < 0) return
       if (pending.sent) continue
       pending.sent = true
-      const { id, blob, piece, rate } = pending
-      stream.send({ t: 'get', id, blob, piece, rate })
+      const { id, blob, piece, faring } = pending
+      stream.send({ t: 'get', id, blob, piece, ...faring })
     }
   }
 

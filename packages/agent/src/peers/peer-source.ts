@@ -1,12 +1,13 @@
 import type { Digest } from '@layerswarm/core/digest.ts'
 import { type PieceLayout, type PieceRun, pieceLength } from '@layerswarm/core/piece-layout.ts'
-import type { Abortable, Availability, FetchedPiece, FetchOptions, PieceSource } from '../ports.ts'
+import type { Abortable, Availability, Faring, FetchedPiece, FetchOptions, PieceSource } from '../ports.ts'
 import type { GetClient } from './get-client.ts'
 import type { ObserveClient } from './observe-client.ts'
 import type { PieceBuffers } from './piece-buffers.ts'
 
 /** Pieces of one run that are asked for ahead: enough to hide the round trip. */
 const AHEAD = 3
+const JUST_BEGUN: Faring = { received: 0, elapsed: 0 }
 
 export interface Neighbour {
   readonly observe: ObserveClient
@@ -46,7 +47,7 @@ export class PeerSource implements PieceSource {
   }
 
   async *fetch(run: PieceRun, options: FetchOptions = {}): AsyncGenerator<FetchedPiece> {
-    const { signal, rate = 0 } = options
+    const { signal, faring = JUST_BEGUN } = options
     signal?.throwIfAborted()
     const end = run.first + run.count
     if (end > this.#options.layout.pieces) throw new RangeError(`there is no piece ${end - 1}`)
@@ -57,7 +58,7 @@ export class PeerSource implements PieceSource {
     let next = run.first
     try {
       for (let piece = run.first; piece < end; piece++) {
-        for (; next < end && asked.length < AHEAD; next++) asked.push(this.#ask(get, next, { ...options, rate, signal: both }))
+        for (; next < end && asked.length < AHEAD; next++) asked.push(this.#ask(get, next, { ...options, faring, signal: both }))
         const bytes = await (asked.shift() as Promise<Uint8Array>)
         try {
           yield { piece, bytes }
@@ -78,7 +79,7 @@ export class PeerSource implements PieceSource {
   async #ask(
     get: GetClient,
     piece: number,
-    { signal, ...wish }: FetchOptions & { readonly rate: number; readonly signal: AbortSignal }
+    { signal, ...wish }: FetchOptions & { readonly faring: Faring; readonly signal: AbortSignal }
   ): Promise<Uint8Array> {
     const { blob, layout } = this.#options
     const bytes = get.piece({ blob, piece, length: pieceLength(layout, piece), ...wish }, { signal })

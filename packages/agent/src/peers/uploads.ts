@@ -18,6 +18,8 @@ export const MAX_UPLOADS = 16
 export const BLOCKED_AFTER_MS = 500
 /** Without progress for so long, its stream is reset, ms: a receiver that lives has asked elsewhere long ago. */
 export const DEAD_AFTER_MS = 30_000
+/** A rate over less time than this says nothing, ms. */
+export const SHORTEST_MS = 100
 /** How often progress is looked at, ms. */
 const LOOK_MS = 100
 /** What is handed to the stream at once; small enough that progress shows on slow links. */
@@ -27,7 +29,9 @@ interface Waiting {
   readonly id: number
   readonly blob: Digest
   readonly piece: number
-  readonly rate: number
+  readonly received: number
+  /** When its sender began to fetch, as far as is known. */
+  readonly since: number
   readonly stream: FramedStream
 }
 
@@ -114,12 +118,12 @@ export class Uploads {
       if (cancelled !== undefined) this.#refuse(stream, { id: request.id, reason: 'cancelled' })
       return
     }
-    const { id, blob, piece, rate } = request
+    const { id, blob, piece, received, elapsed } = request
     const own = this.#waiting.filter((waiting) => waiting.stream === stream)
     if (own.length >= MAX_QUEUED_REQUESTS) throw new LayerswarmError('PEER_PROTOCOL', { detail: 'too many requests at once' })
     if (own.some((waiting) => waiting.id === id)) throw new LayerswarmError('PEER_PROTOCOL', { detail: 'a request id twice' })
     if (this.#draining) this.#refuse(stream, { id, reason: 'gone' })
-    else this.#waiting.push({ id, blob, piece, rate, stream })
+    else this.#waiting.push({ id, blob, piece, received, since: this.#deps.clock.now() - elapsed, stream })
     this.#pump()
   }
 
@@ -152,8 +156,15 @@ export class Uploads {
 
   #choose(eligible: readonly Waiting[]): Waiting | undefined {
     if (eligible.length === 0) return undefined
+    const now = this.#deps.clock.now()
     const view = eligible.map(
-      ({ stream, blob, piece, rate }): UploadRequest => ({ peer: stream.peer, blob, piece, rate, served: this.#served.of(blob, piece) })
+      ({ stream, blob, piece, received, since }): UploadRequest => ({
+        peer: stream.peer,
+        blob,
+        piece,
+        rate: received / Math.max(SHORTEST_MS, now - since),
+        served: this.#served.of(blob, piece)
+      })
     )
     const chosen = eligible[this.#deps.policy(view)] ?? eligible[0]
     if (chosen !== undefined) this.#waiting.splice(this.#waiting.indexOf(chosen), 1)

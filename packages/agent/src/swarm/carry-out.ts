@@ -56,7 +56,7 @@ type TransferCommand = Extract<SwarmCommand, { type: 'observe' | 'request' | 'ca
 /** A transfer that has just closed needs nothing more done. */
 function carryOutAt(command: TransferCommand, transfer: Transfer | undefined): void {
   if (command.type === 'observe') transfer?.observe(command.peer)
-  else if (command.type === 'request') transfer?.request(command.peer, command.piece, command.rate)
+  else if (command.type === 'request') transfer?.request(command.peer, command.piece, command.faring)
   else if (command.type === 'cancel') transfer?.cancel(command.peer, command.piece)
   else if (command.type === 'fetch') transfer?.fetch(command.fetch, command.run)
   else transfer?.stopFetch(command.fetch)

@@ -4,7 +4,7 @@ import type { Digest } from '@layerswarm/core/digest.ts'
 import type { PieceLayout, PieceRun } from '@layerswarm/core/piece-layout.ts'
 import type { PieceSet } from '@layerswarm/core/piece-set.ts'
 import type { Gateway, PeerAddress } from '@layerswarm/core/wire/directory-protocol.ts'
-import type { DirectoryNote } from '../ports.ts'
+import type { DirectoryNote, Faring } from '../ports.ts'
 
 export type SwarmEvent =
   | {
@@ -60,7 +60,7 @@ export type FailReason = 'gone' | 'unreachable' | 'doubtful' | 'lie' | 'local'
 export type SwarmCommand =
   | { readonly type: 'connect'; readonly peer: PeerAddress }
   | { readonly type: 'observe'; readonly peer: string; readonly blob: Digest }
-  | { readonly type: 'request'; readonly peer: string; readonly blob: Digest; readonly piece: number; readonly rate: number }
+  | { readonly type: 'request'; readonly peer: string; readonly blob: Digest; readonly piece: number; readonly faring: Faring }
   | { readonly type: 'cancel'; readonly peer: string; readonly blob: Digest; readonly piece: number }
   | { readonly type: 'fetch'; readonly blob: Digest; readonly fetch: number; readonly run: PieceRun }
   | { readonly type: 'stopFetch'; readonly blob: Digest; readonly fetch: number }

@@ -17,7 +17,7 @@ import {
   type BlobState,
   beginToFetch,
   createBlob,
-  meanRate,
+  faring,
   type Neighbour,
   refresh,
   removeHolder,
@@ -202,7 +202,7 @@ function tickBlob(state: SwarmState, blob: BlobState, now: number): SwarmCommand
   for (const { request, holder } of chooseHedges(state, blob, now)) {
     blob.hedges++
     addRequest(state, blob, holder, request.piece, now)
-    commands.push({ type: 'request', peer: holder.id, blob: blob.digest, piece: request.piece, rate: meanRate(state, now) })
+    commands.push({ type: 'request', peer: holder.id, blob: blob.digest, piece: request.piece, faring: faring(state, now) })
   }
   const wait = Math.min(ASK_PEERS_MOST_MS, Math.max(ASK_PEERS_MS, (now - blob.openedAt) / 2))
   const live = neighboursInZone(state)
@@ -220,7 +220,7 @@ function tickBlob(state: SwarmState, blob: BlobState, now: number): SwarmCommand
 function fill(state: SwarmState, now: number, commands: SwarmCommand[]): void {
   const ask = (blob: BlobState, neighbour: Neighbour, piece: number) => {
     addRequest(state, blob, neighbour, piece, now)
-    commands.push({ type: 'request', peer: neighbour.id, blob: blob.digest, piece, rate: meanRate(state, now) })
+    commands.push({ type: 'request', peer: neighbour.id, blob: blob.digest, piece, faring: faring(state, now) })
   }
   for (const blob of state.blobs.values()) {
     for (const piece of blob.readers.keys()) {

@@ -9,6 +9,7 @@ import type { Lease } from '@layerswarm/core/claims.ts'
 import type { Digest } from '@layerswarm/core/digest.ts'
 import { type PieceLayout, type PieceRun, runOf } from '@layerswarm/core/piece-layout.ts'
 import { PieceSet } from '@layerswarm/core/piece-set.ts'
+import type { Faring } from '../ports.ts'
 import { createParallel, type Parallel } from './parallel.ts'
 
 /** One piece asked of one neighbour. */
@@ -331,16 +332,8 @@ export function beginToFetch(state: SwarmState, now: number): void {
   state.received = 0
 }
 
-/**
- * Time before the first pieces that does not count, ms: it would make every newcomer seem slow. Rates over less than the
- * second figure say nothing.
- */
-const GETTING_GOING_MS = 200
-const MIN_ELAPSED_MS = 100
-
-/** Kilobytes a second that this host has received, on average, since it began to fetch. */
-export function meanRate(state: SwarmState, now: number): number {
-  return Math.floor(state.received / Math.max(MIN_ELAPSED_MS, now - state.busySince - GETTING_GOING_MS))
+export function faring(state: SwarmState, now: number): Faring {
+  return { received: state.received, elapsed: Math.floor(now - state.busySince) }
 }
 
 const SMOOTHING = 0.2

@@ -4,7 +4,7 @@ import { describeError, isLayerswarmError, LayerswarmError } from '@layerswarm/c
 import { type PieceRun, pieceLength } from '@layerswarm/core/piece-layout.ts'
 import type { PieceSet } from '@layerswarm/core/piece-set.ts'
 import type { Logger } from 'pino'
-import type { ContentRef, FetchedPiece, PartialBlob, PieceSource, SourceCounts } from '../ports.ts'
+import type { ContentRef, Faring, FetchedPiece, PartialBlob, PieceSource, SourceCounts } from '../ports.ts'
 import { ClaimBook, type ClaimTrust } from './claim-book.ts'
 import type { FailReason, SwarmEvent } from './messages.ts'
 import { Underway } from './underway.ts'
@@ -139,11 +139,11 @@ export class Transfer {
     }
   }
 
-  request(peer: string, piece: number, rate: number): void {
+  request(peer: string, piece: number, faring: Faring): void {
     const key = `${peer} ${piece}`
     const stop = new AbortController()
     this.#requests.set(key, stop)
-    void this.#ask(peer, piece, rate, AbortSignal.any([stop.signal, this.#closed.signal])).finally(() => {
+    void this.#ask(peer, piece, faring, AbortSignal.any([stop.signal, this.#closed.signal])).finally(() => {
       if (this.#requests.get(key) === stop) this.#requests.delete(key)
     })
   }
@@ -153,9 +153,9 @@ export class Transfer {
     this.#requests.delete(`${peer} ${piece}`)
   }
 
-  async #ask(peer: string, piece: number, rate: number, signal: AbortSignal): Promise<void> {
+  async #ask(peer: string, piece: number, faring: Faring, signal: AbortSignal): Promise<void> {
     const blob = this.digest
-    const options = { signal, rate, pull: this.pull, onProgress: (bytes: number) => this.#underway.fromPeer(peer, bytes) }
+    const options = { signal, faring, pull: this.pull, onProgress: (bytes: number) => this.#underway.fromPeer(peer, bytes) }
     try {
       for await (const part of this.#deps.peerSource(peer, false).fetch({ first: piece, count: 1 }, options)) {
         const expected = this.book.expected(part.piece)

@@ -139,7 +139,7 @@ test('openers that break the protocol are cut off, and the host goes on serving'
   await using us = await host()
   await us.store.add(digest, layout, blob.bytes)
   const watch = { t: 'watch', blob: digest, size: layout.size }
-  const get = { t: 'get', id: 1, blob: digest, piece: 0, rate: 0 }
+  const get = { t: 'get', id: 1, blob: digest, piece: 0, received: 0, elapsed: 0 }
   const breaches: [string, object[]][] = [
     [OBSERVE_PROTOCOL, [{ t: 'have' }]],
     [OBSERVE_PROTOCOL, [{ ...watch, blob: 'sha256:../../etc/passwd' }]],

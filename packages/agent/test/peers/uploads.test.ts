@@ -84,7 +84,7 @@ async function openGet(from: Host, to: Host) {
   const until = async (enough: () => boolean) => {
     while (!enough()) await once(events, 'reply')
   }
-  const get = (id: number, piece = id) => stream.send({ t: 'get', id, blob: digest, piece, rate: id * 10 })
+  const get = (id: number, piece = id) => stream.send({ t: 'get', id, blob: digest, piece, received: id * 1000, elapsed: 100 })
   return { stream, replies, get, until, bytes: () => bytes }
 }
 
@@ -108,9 +108,10 @@ test('what waits is served in the order that the policy says, which sees who ask
   await until(() => replies.length === 6)
   assert.equal(replies[0]?.id, 0)
   assert.deepEqual(seen[0]?.[0], { peer: them.node.id, blob: digest, piece: 0, rate: 0, served: 0 })
-  const again = seen.flat().find((request) => request.piece === 0 && request.rate === 50)
+  const again = seen.flat().find((request) => request.piece === 0 && request.rate > 0)
   assert.equal(again?.served, 1)
-  for (const [at, waiting] of seen.slice(1).entries()) assert.equal(replies[at + 1]?.id, (waiting.at(-1)?.rate ?? 0) / 10)
+  for (const [at, waiting] of seen.slice(1).entries()) assert.equal(replies[at + 1]?.id, waiting.at(-1)?.piece || 5)
+  for (const { piece, rate } of seen.slice(1).flat()) assert.ok(rate > 0 && rate <= 10 * (piece || 5), 'the wait counts')
 })
 
 test('two uploads at a time; more, up to a bound, only while those make no progress', async () => {
@@ -191,7 +192,7 @@ test('an upload that waits for the limit ends with its stream, and leaves its pl
 /** Frames of one connection are read in order: what was sent on it before has been read when this returns. */
 async function fence(from: Host, to: Host): Promise<void> {
   const { stream, replies, until } = await openGet(from, to)
-  stream.send({ t: 'get', id: 0, blob: fixtureBlob(1).digest, piece: 0, rate: 0 })
+  stream.send({ t: 'get', id: 0, blob: fixtureBlob(1).digest, piece: 0, received: 0, elapsed: 0 })
   await until(() => replies.length === 1)
 }
 
@@ -260,7 +261,7 @@ test('a peer that asks and does not read costs a bounded amount, and others are 
   await using slow = await host()
   const { stream, replies, until, bytes } = await openGet(slow, us)
   stream.pause()
-  for (let id = 0; id < 60; id++) stream.send({ t: 'get', id, blob: big.digest, piece: id, rate: 0 })
+  for (let id = 0; id < 60; id++) stream.send({ t: 'get', id, blob: big.digest, piece: id, received: 0, elapsed: 0 })
   await using other = await host()
   await other.network.connect(us.address)
   assert.ok((await fetchAll(other.network.source(us.node.id, big.digest, big.layout), big.layout.pieces)).equals(big.bytes))
@@ -277,10 +278,10 @@ test('what is not held, or not yet, is said, without a fault', async () => {
   await using partial = await us.store.begin(other.digest, other.layout)
   await partial.write(1, other.piece(1))
   const { stream, replies, until } = await openGet(them, us)
-  stream.send({ t: 'get', id: 1, blob: fixtureBlob(1).digest, piece: 0, rate: 0 })
-  stream.send({ t: 'get', id: 2, blob: other.digest, piece: 0, rate: 0 })
-  stream.send({ t: 'get', id: 3, blob: other.digest, piece: 1, rate: 0 })
-  stream.send({ t: 'get', id: 4, blob: digest, piece: 4_000_000, rate: 0 })
+  stream.send({ t: 'get', id: 1, blob: fixtureBlob(1).digest, piece: 0, received: 0, elapsed: 0 })
+  stream.send({ t: 'get', id: 2, blob: other.digest, piece: 0, received: 0, elapsed: 0 })
+  stream.send({ t: 'get', id: 3, blob: other.digest, piece: 1, received: 0, elapsed: 0 })
+  stream.send({ t: 'get', id: 4, blob: digest, piece: 4_000_000, received: 0, elapsed: 0 })
   await until(() => replies.length === 4)
   assert.deepEqual(
     replies.map((reply) => [reply.id, reply.t === 'no' ? reply.reason : reply.length]),

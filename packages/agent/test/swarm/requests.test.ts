@@ -169,7 +169,7 @@ describe('which piece', () => {
     host.has('a', range(0, 64))
     assert.equal(host.state.requests, 14)
     const asked = of(host.step({ type: 'reader', blob: BLOB, piece: 50, waiting: true }), 'request')
-    assert.deepEqual(asked, [{ type: 'request', peer: 'a', blob: BLOB, piece: 50, rate: 0 }])
+    assert.deepEqual(asked, [{ type: 'request', peer: 'a', blob: BLOB, piece: 50, faring: { received: 0, elapsed: 0 } }])
     assert.deepEqual(of(host.step({ type: 'reader', blob: BLOB, piece: 50, waiting: true }), 'request'), [], 'once')
     host.step({ type: 'reader', blob: BLOB, piece: 50, waiting: false })
     assert.equal(host.blob().readers.get(50), 1, 'the other reader waits still')
@@ -198,19 +198,17 @@ describe('which piece', () => {
 })
 
 describe('requests', () => {
-  test('say how fast this host has fared since it began, the first moment left out, over all its blobs', () => {
+  test('say how much this host has got since it began, over all its blobs', () => {
     const host = new TestHost()
     host.up('a')
     host.open(64)
     host.now += 1200
-    const rate = () => of(host.landed(host.requests[0]?.piece ?? 0, 'a'), 'request')[0]?.rate
+    const next = () => of(host.landed(host.requests[0]?.piece ?? 0, 'a'), 'request')[0]?.faring
     host.has('a', range(0, 40))
-    assert.equal(rate(), Math.floor(PIECE_BYTES / 1000))
-    const other = digestNamed('other')
-    host.open(64, { blob: other })
-    assert.equal(rate(), Math.floor((2 * PIECE_BYTES) / 1000))
-    host.now += 1000
-    assert.equal(rate(), Math.floor((3 * PIECE_BYTES) / 2000))
+    assert.deepEqual(next(), { received: PIECE_BYTES, elapsed: 1200 })
+    host.open(64, { blob: digestNamed('other') })
+    host.now += 300
+    assert.deepEqual(next(), { received: 2 * PIECE_BYTES, elapsed: 1500 })
   })
 
   test('a host that had nothing left to fetch begins anew', () => {
@@ -223,7 +221,7 @@ describe('requests', () => {
     const other = digestNamed('other')
     host.open(8, { blob: other })
     const [first] = of(host.has('a', range(0, 8), { blob: other }), 'request')
-    assert.equal(first?.rate, 0)
+    assert.deepEqual(first?.faring, { received: 0, elapsed: 0 })
   })
 })
 

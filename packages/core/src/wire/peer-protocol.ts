@@ -12,8 +12,8 @@
  *
  * `/layerswarm/get/1`: the opener fetches pieces. One long-lived stream per neighbour; answers may come in any order,
  * one after another, never interleaved.
- *   opener  → get {id, blob, piece, rate}      rate: kilobytes a second that the asker has received so far; the slowest is
- *                                              served first
+ *   opener  → get {id, blob, piece, received, elapsed}   bytes that the asker has received since it began to fetch, and for
+ *                                              how long it has, ms: who fares worst is served first
  *             cancel {id}                      a waiting request; a running one is ended by resetting the stream
  *   holder  → data {id, length, load}          then `length` raw bytes
  *             no {id, reason, load}            gone: no longer held; missing: not held yet; cancelled
@@ -54,11 +54,17 @@ export const observeUpdate = z.discriminatedUnion('t', [
 ])
 export type ObserveUpdate = z.infer<typeof observeUpdate>
 
-const rateField = z.int().min(0).max(0xffffffff)
 const requestId = z.int().min(0).max(0xffffffff)
 
 export const getRequest = z.discriminatedUnion('t', [
-  z.object({ t: z.literal('get'), id: requestId, blob: digestField, piece: pieceField, rate: rateField }),
+  z.object({
+    t: z.literal('get'),
+    id: requestId,
+    blob: digestField,
+    piece: pieceField,
+    received: sizeField,
+    elapsed: z.int().min(0).max(0xffffffff)
+  }),
   z.object({ t: z.literal('cancel'), id: requestId })
 ])
 export type GetRequest = z.infer<typeof getRequest>

@@ -100,7 +100,7 @@ export function pieceSourceConformance(name: string, harness: PieceSourceHarness
         { first: 5, count: 7 },
         { first: LARGE.layout.pieces - 2, count: 2 }
       ]) {
-        assertRun(LARGE, run, await collect(under.source.fetch(run, { rate: 3 })))
+        assertRun(LARGE, run, await collect(under.source.fetch(run, { faring: { received: 3, elapsed: 1 } })))
       }
     })
 
