@@ -5,30 +5,31 @@
  *   ingest/<algorithm>-<hex>.data and .side           blobs being written, see side-file.ts
  *   index/                                            facts in level: never needed to find a blob
  *
- * Who owns what: the Catalog knows each blob on disk; `#inUse` holds the blobs that somebody reads or writes, which
- * stay; Room decides what goes; an Ingest alone writes into `ingest/`, and StoreFiles alone moves and removes files. What decides on the catalog
- * or on `#inUse` changes them before it first waits, so that no two calls decide on the same state.
+ * Who owns what: the Catalog knows each blob on disk; BlobsInUse holds those that somebody reads or writes, which stay;
+ * Writing gives each its one writer; Room decides what goes; an Ingest alone writes into `ingest/`, and StoreFiles alone
+ * moves and removes files. What decides on the catalog or on what is in use changes them before it first waits, so that
+ * no two calls decide on the same state.
  */
 import type { Digest } from '@layerswarm/core/digest.ts'
-import { describeError, LayerswarmError } from '@layerswarm/core/errors.ts'
+import { LayerswarmError } from '@layerswarm/core/errors.ts'
 import { layoutOf, type PieceLayout } from '@layerswarm/core/piece-layout.ts'
 import type { Logger } from 'pino'
 import type { Abortable, BlobIntake, BlobReader, BlobStat, BlobStore, HoldingChange, IncomingBlob, PartialBlob } from '../ports.ts'
-import { FsBlobReader, FsPartialBlob } from './blob-handles.ts'
+import { FsBlobReader } from './blob-handles.ts'
 import { Catalog, type Entry, statOf } from './catalog.ts'
 import { ChangeFeed } from './change-feed.ts'
 import { errnoOf, onDisk } from './disk-errors.ts'
 import { FilePool } from './file-pool.ts'
 import { ForeignStore, type ForeignStoreDeps } from './foreign-store.ts'
-import { FsBlob } from './fs-blob.ts'
 import { HashThread } from './hash-thread.ts'
+import { BlobsInUse, type InUse } from './in-use.ts'
 import { Incoming, type IncomingDeps } from './incoming.ts'
 import { IndexDb } from './index-db.ts'
-import { Ingest } from './ingest.ts'
 import { Keeping } from './keeping.ts'
 import { LevelContentIndex } from './level-content-index.ts'
 import { Room } from './room.ts'
 import { StoreFiles } from './store-files.ts'
+import { Writing } from './writing.ts'
 
 /** Data files open at a time: far below the usual limit of 1024, far above what moves at once. */
 const MAX_OPEN_FILES = 256
@@ -46,15 +47,6 @@ export interface FsBlobStoreDeps {
   readonly now?: () => number
 }
 
-interface InUse {
-  readonly blob: FsBlob
-  ingest: Ingest | undefined
-  /** Settles once it can be read; false: the file is not there as it was. */
-  ready: Promise<boolean>
-  readers: number
-  writing: boolean
-}
-
 export class FsBlobStore implements BlobStore, BlobIntake {
   /** Which content was reached through which repository: facts in the same database. */
   readonly content: LevelContentIndex
@@ -67,7 +59,8 @@ export class FsBlobStore implements BlobStore, BlobIntake {
   readonly #catalog: Catalog
   readonly #room: Room
   readonly #incoming: IncomingDeps
-  readonly #inUse = new Map<Digest, InUse>()
+  readonly #inUse: BlobsInUse
+  readonly #writing: Writing
   readonly #keeping: Keeping
   readonly #changes = new ChangeFeed()
   #closed: Promise<void> | undefined
@@ -82,10 +75,21 @@ export class FsBlobStore implements BlobStore, BlobIntake {
     this.#hashes = new HashThread()
     const catalog = new Catalog({ files, db, now, log })
     this.#catalog = catalog
+    this.#inUse = new BlobsInUse({ files, pool: this.#pool })
     const inUse = (digest: Digest): boolean => this.#inUse.has(digest)
     this.#room = new Room({ catalog, files, pool: this.#pool, changes: this.#changes, inUse, log }, { maxBytes: options.maxBytes })
     this.#keeping = new Keeping({ catalog, files, room: this.#room, changes: this.#changes, inUse, now })
     this.#incoming = { files, pool: this.#pool, hashes: this.#hashes, room: this.#room, keeping: this.#keeping }
+    this.#writing = new Writing({
+      ...this.#incoming,
+      catalog,
+      inUse: this.#inUse,
+      changes: this.#changes,
+      map: (use) => this.#map(use),
+      check: () => this.#check(),
+      now,
+      log
+    })
     this.content = new LevelContentIndex({ level: db.level, now })
   }
 
@@ -121,7 +125,7 @@ export class FsBlobStore implements BlobStore, BlobIntake {
     let use = this.#inUse.get(digest)
     if (use === undefined) {
       if (entry.state === 'partial') return undefined
-      use = this.#begun(digest, layoutOf(entry.size), 'complete')
+      use = this.#inUse.begin(digest, layoutOf(entry.size), 'complete')
       use.ready = use.blob.intact()
     } else if (!use.writing && !use.blob.presence.complete) return undefined
     use.readers++
@@ -140,32 +144,7 @@ export class FsBlobStore implements BlobStore, BlobIntake {
 
   async begin(digest: Digest, layout: PieceLayout): Promise<PartialBlob> {
     this.#check()
-    await this.#room.settled(digest)
-    while (this.#keeping.moving(digest) !== undefined) await this.#keeping.moving(digest)
-    const held = this.#catalog.get(digest)
-    if (held?.state === 'complete') throw new Error(`${digest} is complete already`)
-    const before = this.#inUse.get(digest)
-    if (before?.writing) throw new Error(`${digest} has a writer already`)
-    if (before !== undefined && before.blob.layout.size !== layout.size) throw new LayerswarmError('SIZE_MISMATCH', { detail: digest })
-    const use = before ?? this.#begun(digest, layout, 'partial')
-    use.writing = true
-    use.blob.presence.recover()
-    const now = this.#now()
-    const entry: Entry = { digest, size: layout.size, state: 'partial', bytes: layout.size, present: 0, usedAt: now, savedAt: now }
-    const takingUp = this.#takeUp(use, entry)
-    use.ready = takingUp.then(() => true)
-    // Its failure is thrown below; a reader need not be there to see it.
-    use.ready.catch(() => {})
-    try {
-      const ingest = await takingUp
-      this.#changes.publish({ change: 'started', digest, size: layout.size })
-      return this.#writer(use, ingest, entry)
-    } catch (error) {
-      if (held !== undefined) this.#catalog.set(held)
-      else this.#catalog.remove(digest)
-      this.#stopWriting(use, error)
-      throw error
-    }
+    return await this.#writing.begin(digest, layout)
   }
 
   async receive(): Promise<IncomingBlob> {
@@ -194,8 +173,7 @@ export class FsBlobStore implements BlobStore, BlobIntake {
     if (this.#catalog.get(digest) !== entry) return undefined
     if (good) return true
     this.#log?.warn({ digest }, 'a blob on disk is corrupt; it is removed')
-    this.#inUse.get(digest)?.blob.presence.refute(new LayerswarmError('DIGEST_MISMATCH', { detail: digest }))
-    this.#inUse.delete(digest)
+    this.#inUse.refute(digest)
     await this.#room.remove(entry)
     return false
   }
@@ -237,54 +215,6 @@ export class FsBlobStore implements BlobStore, BlobIntake {
     if (this.#closed !== undefined) throw new LayerswarmError('STORE_FAILED', { detail: 'the store is closed' })
   }
 
-  #begun(digest: Digest, layout: PieceLayout, state: Entry['state']): InUse {
-    const complete = state === 'complete'
-    const blob = new FsBlob({ files: this.#files, pool: this.#pool }, digest, layout, { complete })
-    const use: InUse = { blob, ingest: undefined, ready: Promise.resolve(true), readers: 0, writing: !complete }
-    this.#inUse.set(digest, use)
-    return use
-  }
-
-  /** Makes room for a blob and finds what there is of it. */
-  async #takeUp(use: InUse, entry: Entry): Promise<Ingest> {
-    await this.#room.reserve(entry)
-    if (use.ingest === undefined) {
-      const relieve = (bytes: number): Promise<boolean> => this.#room.relieve(bytes)
-      const deps = { files: this.#files, pool: this.#pool, hashes: this.#hashes, relieve }
-      const { ingest, lost } = await Ingest.open(deps, use.blob)
-      use.ingest = ingest
-      if (lost > 0) this.#log?.warn({ digest: entry.digest, lost }, 'pieces of a partial blob were damaged and are fetched again')
-    }
-    entry.present = use.blob.presence.bytes
-    return use.ingest
-  }
-
-  #writer(use: InUse, ingest: Ingest, entry: Entry): FsPartialBlob {
-    const written = (): void => {
-      entry.present = use.blob.presence.bytes
-      entry.usedAt = this.#now()
-    }
-    const release = async (): Promise<void> => {
-      await ingest.release()
-      if (entry.state === 'partial') entry.bytes = entry.present
-      this.#stopWriting(use, new LayerswarmError('STALLED', { detail: 'the fetch was given up' }))
-    }
-    const commit = (): Promise<void> => this.#commit(ingest, entry)
-    return new FsPartialBlob({ use, ingest, map: () => this.#map(use), written, commit, release })
-  }
-
-  async #commit(ingest: Ingest, entry: Entry): Promise<void> {
-    this.#check()
-    const { digest, size } = entry
-    if (entry.state === 'complete') return
-    await ingest.commit()
-    entry.state = 'complete'
-    entry.usedAt = this.#now()
-    this.#changes.publish({ change: 'added', digest, size })
-    await this.#catalog.committed(entry, ingest.map)
-    await this.evict().catch((error: unknown) => this.#log?.warn({ error: describeError(error) }, 'eviction failed'))
-  }
-
   /** A file that is missing, of another size or unreadable proves nothing; one that may not be opened says nothing. */
   async #proves({ digest, size }: Entry, options: Parameters<BlobStore['verify']>[1]): Promise<boolean> {
     try {
@@ -305,28 +235,15 @@ export class FsBlobStore implements BlobStore, BlobIntake {
   }
 
   async #releaseReader(use: InUse, entry: Entry): Promise<void> {
-    use.readers--
-    this.#dropUnused(use)
+    this.#inUse.endReading(use)
     await this.#catalog.touch(entry)
   }
 
-  #stopWriting(use: InUse, why: unknown): void {
-    use.writing = false
-    use.blob.presence.fail(why)
-    this.#dropUnused(use)
-  }
-
-  #dropUnused(use: InUse): void {
-    const { digest } = use.blob
-    if (use.readers === 0 && !use.writing && this.#inUse.get(digest) === use) this.#inUse.delete(digest)
-  }
-
   async #close(): Promise<void> {
-    const closed = new LayerswarmError('STORE_FAILED', { detail: 'the store is closed' })
-    for (const { blob } of this.#inUse.values()) blob.presence.fail(closed)
+    this.#inUse.failAll(new LayerswarmError('STORE_FAILED', { detail: 'the store is closed' }))
     // First, for a large blob that is being proven must not hold the end up.
     await this.#hashes[Symbol.asyncDispose]()
-    await Promise.all([...this.#inUse.values()].map(({ ingest }) => ingest?.release()))
+    await this.#inUse.releaseAll()
     await this.#room.settled()
     this.#changes.close()
     await this.#pool[Symbol.asyncDispose]()
