@@ -18,9 +18,9 @@ export interface Done {
 }
 
 /** Handshakes at a time: a tracker has limits of its own. */
-const AT_ONCE = 8
+const AT_ONCE = 4
 /** A handshake may time out where all of a fleet shares a machine. */
-const TRIES = 3
+const TRIES = 20
 const IMAGE_SECONDS = 10
 const PULL_SECONDS = 3
 

@@ -1,6 +1,7 @@
 /** The registry side of one blob: which runs wait, which are leased to whom, which are done. Bookkeeping only; the rules are in leases.ts. */
 import { bytesOfRun, type PieceLayout, piecesOfRun, RUN_PIECES, runCount } from '@layerswarm/core/piece-layout.ts'
 import { PieceSet } from '@layerswarm/core/piece-set.ts'
+import { Candidates } from '../state/candidates.ts'
 import type { Blob, Campaign, FleetState, Holder, Host, LeasedRun } from '../state/model.ts'
 import { type Dispute, noteAuthor } from '../state/trust.ts'
 import { HOLDERS_PER_BLOB } from './limits.ts'
@@ -22,7 +23,7 @@ export function startCampaign(state: FleetState, blob: Blob, layout: PieceLayout
     known: new PieceSet(layout.pieces),
     fetched: new PieceSet(layout.pieces),
     holders: new Map(),
-    candidates: new Set(),
+    candidates: new Candidates(blob),
     barred: new Set(),
     slow: new Set(),
     late: new Set(),

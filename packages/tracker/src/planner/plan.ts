@@ -39,16 +39,17 @@ export function answerPlan(state: FleetState, host: Host, message: PlanMessage, 
     const { campaign, layout, mediaType } = blob
     const holder = campaign?.holders.get(host)
     const gateway = host.wants.has(blob) ? placeOf(blob, host) : undefined
-    return {
+    const planned: UnsignedBlob = {
       digest,
-      ...(layout === undefined ? {} : { size: layout.size }),
-      ...(mediaType === undefined ? {} : { mediaType }),
       known: blob.scopes.has(message.scope),
       complete: blob.completeCount - (host.holds.has(digest) ? 1 : 0),
-      ...(map === undefined ? {} : { map }),
-      ...(gateway === undefined ? {} : { gateway }),
-      leases: campaign === undefined || holder === undefined ? [] : [...holder.open.values()].map((one) => toWire(campaign, one))
+      leases: campaign === undefined || holder === undefined ? [] : Array.from(holder.open.values(), (one) => toWire(campaign, one))
     }
+    if (layout !== undefined) planned.size = layout.size
+    if (mediaType !== undefined) planned.mediaType = mediaType
+    if (map !== undefined) planned.map = map
+    if (gateway !== undefined) planned.gateway = gateway
+    return planned
   })
   send(out, host, { t: 'plan', id: message.id, blobs, peers })
   for (const blob of later) sendMap(state, host, blob, out)

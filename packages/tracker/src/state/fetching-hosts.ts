@@ -22,19 +22,19 @@ export class FetchingHosts {
 
   /** The host must not be in it. */
   add(host: Host): void {
-    host.wants.set(this.#blob, this.#hosts.length)
-    this.#hosts.push(host)
+    host.wants.set(this.#blob, { place: this.#hosts.push(host) - 1, ticket: -1 })
   }
 
   /** @returns whether the host was in it. */
   delete(host: Host): boolean {
-    const place = host.wants.get(this.#blob)
-    if (place === undefined) return false
+    const want = host.wants.get(this.#blob)
+    if (want === undefined) return false
     host.wants.delete(this.#blob)
     const last = this.#hosts.pop() as Host
     if (last !== host) {
-      this.#hosts[place] = last
-      last.wants.set(this.#blob, place)
+      this.#hosts[want.place] = last
+      const moved = last.wants.get(this.#blob)
+      if (moved !== undefined) moved.place = want.place
     }
     return true
   }

@@ -7,6 +7,7 @@ import type { Digest } from '@layerswarm/core/digest.ts'
 import type { PieceLayout } from '@layerswarm/core/piece-layout.ts'
 import type { PieceSet } from '@layerswarm/core/piece-set.ts'
 import type { Holding, PeerAddress } from '@layerswarm/core/wire/directory-protocol.ts'
+import type { Candidates } from './candidates.ts'
 import type { FetchingHosts } from './fetching-hosts.ts'
 import type { IndexedSet } from './indexed-set.ts'
 import type { Dispute, Trust } from './trust.ts'
@@ -30,8 +31,8 @@ export interface Host {
   readonly holds: Map<Digest, Holding>
   /** Bytes of all that it holds. */
   heldBytes: number
-  /** Blobs that it fetches, and its place among those of its zone that do. */
-  readonly wants: Map<Blob, number>
+  /** Blobs that it fetches. */
+  readonly wants: Map<Blob, Want>
   /** Hosts it was told of or that were told of it, while one of the two fetches something. */
   readonly links: Set<Host>
   /** How many of those are of other zones: they take no place from hosts of the zone. */
@@ -55,6 +56,14 @@ export interface Meter {
   busySince: number
   /** When something arrived last. */
   progressAt: number
+}
+
+/** A host's part in a blob that it fetches. */
+export interface Want {
+  /** Its place among those of its zone that do. */
+  place: number
+  /** Its place among those that may fetch it from the registry; -1: it may not, or does. */
+  ticket: number
 }
 
 /** The hosts of one zone that have or fetch a blob. */
@@ -143,7 +152,7 @@ export interface Campaign {
   readonly fetched: PieceSet
   readonly holders: Map<Host, Holder>
   /** Hosts that may become holders, in the order of asking. */
-  readonly candidates: Set<Host>
+  readonly candidates: Candidates
   readonly barred: Set<string>
   readonly slow: Set<string>
   /** Hosts that asked when much had been fetched already: they have enough to take from peers. */
