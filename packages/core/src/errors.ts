@@ -55,6 +55,11 @@ export const ERRORS = {
     remedy: 'push to the registry itself, or start the agent with --allow-push',
     blame: 'caller'
   },
+  PUSH_UNNAMED: {
+    text: 'a push must name its registry',
+    remedy: 'write HOST:PORT/REGISTRY/NAME:TAG, with docker.io for Docker Hub',
+    blame: 'caller'
+  },
   UPLOAD_UNKNOWN: { text: 'no such upload', remedy: 'it has ended or expired, or the agent has restarted; begin it anew', blame: 'caller' },
   UPLOAD_RANGE: {
     text: 'an upload goes on where it stands',

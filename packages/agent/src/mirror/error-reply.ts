@@ -36,6 +36,7 @@ const MEANINGS: Partial<Record<ErrorCode, Meaning>> = {
   REGISTRY_NOT_ALLOWED: { status: 404, code: 'NAME_UNKNOWN' },
   METHOD_UNSUPPORTED: { status: 405, code: 'UNSUPPORTED' },
   PUSH_OFF: { status: 405, code: 'UNSUPPORTED' },
+  PUSH_UNNAMED: { status: 400, code: 'NAME_INVALID' },
   ORIGIN_NOT_ALLOWED: { status: 403, code: 'DENIED' },
   UPLOAD_UNKNOWN: { status: 404, code: 'BLOB_UPLOAD_UNKNOWN' },
   UPLOAD_RANGE: { status: 416, code: 'BLOB_UPLOAD_INVALID' },

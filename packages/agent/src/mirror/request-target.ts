@@ -9,6 +9,8 @@ export interface Repository {
   readonly repository: string
   /** The client named the registry by `ns`: it is containerd, which asks the registry itself for what it gets no answer to. */
   readonly byNamespace: boolean
+  /** The registry is the one that is meant where none is named. */
+  readonly byDefault: boolean
   /** The repository as the path names it: what links back to this mirror must use. */
   readonly written: string
 }
@@ -117,14 +119,15 @@ function locate(name: readonly string[], query: URLSearchParams): Repository {
   if (namespace !== undefined) {
     const registry = namespace.toLowerCase()
     if (!isRegistryHost(registry)) throw new LayerswarmError('REGISTRY_NOT_ALLOWED', { detail: printable(namespace) })
-    return { registry, repository: fullRepository(registry, written), byNamespace: true, written }
+    return { registry, repository: fullRepository(registry, written), byNamespace: true, byDefault: false, written }
   }
   const prefix = name.length > 1 ? hostInPath(name[0] ?? '') : undefined
   if (prefix !== undefined) {
     const repository = fullRepository(prefix, name.slice(1).join('/'))
-    return { registry: prefix, repository, byNamespace: false, written }
+    return { registry: prefix, repository, byNamespace: false, byDefault: false, written }
   }
-  return { registry: DEFAULT_REGISTRY, repository: fullRepository(DEFAULT_REGISTRY, written), byNamespace: false, written }
+  const repository = fullRepository(DEFAULT_REGISTRY, written)
+  return { registry: DEFAULT_REGISTRY, repository, byNamespace: false, byDefault: true, written }
 }
 
 function hostInPath(component: string): string | undefined {

@@ -82,6 +82,8 @@ async function write(deps: RouterDeps, exchange: Exchange, target: Exclude<Targe
   if (push === undefined) throw new LayerswarmError('PATH_UNKNOWN')
   // Browsers say on whose behalf they write, and nothing else that pushes does: a web page would use this host's credentials.
   if (exchange.header('origin') !== undefined) throw new LayerswarmError('ORIGIN_NOT_ALLOWED', { detail: 'no page may push' })
+  // Who forgets the registry means this host, and must not publish to the world what was meant for here.
+  if ('byDefault' in target && target.byDefault) throw new LayerswarmError('PUSH_UNNAMED', { detail: target.written })
   if (target.type === 'upload') {
     admit(deps, exchange, target, outcome)
     return await acceptBlob({ ...push, log: deps.log }, exchange, target, outcome)

@@ -27,7 +27,7 @@ export function addPushCommand(program: Command): void {
   addLocalOptions(command)
     .addHelpText(
       'after',
-      '\nWhere a layout or an archive holds several images, the one that carries the tag\nof IMAGE is taken. Images in files pass through the store. For\nthose of containerd an agent must run that follows it (--containerd-address).'
+      '\nWhere a layout or an archive holds several images, the one that carries the tag\nof IMAGE is taken. Images in files pass through the store. For images\nof containerd an agent must run that follows it (--containerd-address).'
     )
     .addHelpText(
       'after',
