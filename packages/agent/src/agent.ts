@@ -39,6 +39,7 @@ import { registrySource } from './registry/registry-source.ts'
 import { StoredCredentials } from './registry/stored-credentials.ts'
 import { Seeder } from './seeds/seeder.ts'
 import { agentStatus } from './status.ts'
+import type { ForeignStore } from './store/foreign-store.ts'
 import { FsBlobStore } from './store/fs-blob-store.ts'
 import { Ingested } from './store/ingested.ts'
 import { JoinedStore } from './store/joined-store.ts'
@@ -158,7 +159,7 @@ export async function startAgent(config: AgentConfig, { log, clock = systemClock
       images,
       local: imagesHere,
       store,
-      metrics: scraped(local),
+      metrics: scraped(local, containerd),
       readiness: () => ({ mirror: mirror.address !== undefined, store: true, tracker: { connected: directory.connected } }),
       status: () =>
         agentStatus({
@@ -256,13 +257,17 @@ async function openStorage(config: AgentConfig, log: Logger): Promise<Storage> {
 }
 
 /** The metrics, with what is only worth counting when somebody asks. */
-function scraped({ store, metrics, metricsRegistry }: Storage): Pick<Storage['metricsRegistry'], 'metrics' | 'contentType'> {
+function scraped(
+  { store, metrics, metricsRegistry }: Storage,
+  containerd: Pick<ForeignStore, 'usage'>
+): Pick<Storage['metricsRegistry'], 'metrics' | 'contentType'> {
   return {
     contentType: metricsRegistry.contentType,
     metrics: async () => {
       const { complete, partial } = store.usage()
       metrics.storeBytes.set({ state: 'complete' }, complete)
       metrics.storeBytes.set({ state: 'partial' }, partial)
+      metrics.storeBytes.set({ state: 'containerd' }, containerd.usage().offered.bytes)
       return await metricsRegistry.metrics()
     }
   }

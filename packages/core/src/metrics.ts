@@ -42,7 +42,8 @@ export interface AgentMetrics {
   readonly pullSeconds: Observed
   /** Seconds from a mirror request to its first body byte. */
   readonly firstByteSeconds: Observed
-  readonly storeBytes: LabelledGauge<{ state: 'complete' | 'partial' }>
+  /** `containerd`: what is shared where it lies in containerd, beside the store. */
+  readonly storeBytes: LabelledGauge<{ state: 'complete' | 'partial' | 'containerd' }>
   readonly peers: LabelledGauge<{ state: string }>
   /** Requests to registries; `status` is the HTTP status or a word for none. */
   readonly registryRequests: LabelledCounter<{ registry: string; status: string }>
@@ -101,7 +102,12 @@ export function createAgentMetrics(registry: Registry): AgentMetrics {
       help: 'Seconds from a request to the mirror to its first body byte',
       buckets: FIRST_BYTE_BUCKETS
     }),
-    storeBytes: new Gauge({ ...at, name: `${PREFIX}store_bytes`, help: 'Bytes in the store', labelNames: ['state'] }),
+    storeBytes: new Gauge({
+      ...at,
+      name: `${PREFIX}store_bytes`,
+      help: 'Bytes in the store, and shared from containerd',
+      labelNames: ['state']
+    }),
     peers: new Gauge({ ...at, name: `${PREFIX}peers`, help: 'Peers by state', labelNames: ['state'] }),
     registryRequests: new Counter({
       ...at,

@@ -12,6 +12,8 @@ import type { ContainerdPlace } from './locate.ts'
 
 /** containerd restarts within seconds; a host without it is looked at as often, which costs a look for a file. */
 const RETRY_MS = 5_000
+/** One that refuses this user, or is stopped for good, is asked ever less often. */
+const MAX_RETRY_MS = 60_000
 /** A pull changes many things in a row: one look tells them all. */
 const SETTLE_MS = 250
 /** A look takes up to this part of the time. */
@@ -38,18 +40,24 @@ export class ContainerdContent implements ForeignContent {
 
   async *states(options: Abortable = {}): AsyncGenerator<ForeignState> {
     const { find, clock } = this.#deps
+    let retry = RETRY_MS
     while (true) {
       options.signal?.throwIfAborted()
       const place = await find()
-      if (place !== undefined) {
+      if (place === undefined) retry = RETRY_MS
+      else {
         try {
-          yield* this.#follow(place, options)
+          for await (const state of this.#follow(place, options)) {
+            retry = RETRY_MS
+            yield state
+          }
         } catch (error) {
           options.signal?.throwIfAborted()
           this.#failed(place, error)
         }
       }
-      await clock.sleep(RETRY_MS, options)
+      await clock.sleep(retry, options)
+      retry = Math.min(2 * retry, MAX_RETRY_MS)
     }
   }
 
