@@ -169,6 +169,7 @@ export async function startAgent(config: AgentConfig, { log, clock = systemClock
           startedAt,
           clock,
           store: local.store,
+          limits: local.limits.rates,
           containerd,
           peers,
           directory,
@@ -321,7 +322,7 @@ function createSwarm({ local, store, identity, peers, directory, clock, log }: S
     clock,
     log,
     random: Math.random,
-    downloadLimit: local.limits.downloadRate,
+    downloadLimit: local.limits.rates.download,
     metrics: {
       pieceFailure: (reason) => metrics.pieceFailures.inc({ reason }),
       received: (source, bytes) => source === 'peer' && metrics.bytes.inc({ direction: 'in', source }, bytes),

@@ -5,11 +5,11 @@ import type { AgentConfig } from './config.ts'
 export interface RateLimits {
   /** To peers. Local clients are served as fast as they read. */
   readonly upload: Throttle | undefined
-  /** From peers; they share `--download-limit` with registries. */
+  /** From peers, who share `--download-limit` with registries. */
   readonly download: Throttle | undefined
   readonly registry: Throttle | undefined
-  /** What `download` lets pass, bytes a second. */
-  readonly downloadRate: number | undefined
+  /** What was set, bytes a second. */
+  readonly rates: { readonly upload?: number; readonly download?: number; readonly registry?: number }
   /** What this host can be counted on for, bytes a second: the lowest of its limits. */
   readonly lowest: number | undefined
 }
@@ -20,12 +20,17 @@ export function rateLimits(config: Pick<AgentConfig, 'uploadLimit' | 'downloadLi
   const limiter = (bytesPerSecond: number | undefined) =>
     bytesPerSecond === undefined ? undefined : new RateLimiter({ clock }, { bytesPerSecond })
   const download = limiter(downloadLimit)
-  const set = [uploadLimit, downloadLimit, registryLimit].filter((limit) => limit !== undefined)
+  const rates = {
+    ...(uploadLimit !== undefined && { upload: uploadLimit }),
+    ...(downloadLimit !== undefined && { download: downloadLimit }),
+    ...(registryLimit !== undefined && { registry: registryLimit })
+  }
+  const set = Object.values(rates)
   return {
     upload: limiter(uploadLimit),
     download,
     registry: together(limiter(registryLimit), download),
-    downloadRate: downloadLimit,
+    rates,
     lowest: set.length === 0 ? undefined : Math.min(...set)
   }
 }

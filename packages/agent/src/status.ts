@@ -2,6 +2,7 @@ import type { AgentStatus } from '@layerswarm/core/api/status-api.ts'
 import type { Clock } from '@layerswarm/core/clock.ts'
 import { VERSION } from '@layerswarm/core/version.ts'
 import type { BlobStore, PeerDirectory, PeerNetwork } from './ports.ts'
+import type { RateLimits } from './rate-limits.ts'
 import type { ForeignStore } from './store/foreign-store.ts'
 import type { Swarm } from './swarm/swarm.ts'
 
@@ -13,6 +14,7 @@ interface StatusParts {
   readonly startedAt: number
   readonly clock: Clock
   readonly store: Pick<BlobStore, 'list'> & { readonly maxBytes: number }
+  readonly limits: RateLimits['rates']
   readonly containerd: Pick<ForeignStore, 'usage'>
   readonly peers: Pick<PeerNetwork, 'connected'>
   readonly directory: Pick<PeerDirectory, 'connected'>
@@ -21,7 +23,7 @@ interface StatusParts {
 
 /** What the agent has and does now, for `/v1/status`. */
 export async function agentStatus(parts: StatusParts): Promise<AgentStatus> {
-  const { id, name, trackers, startedAt, clock, store, containerd, peers, directory, swarm } = parts
+  const { id, name, trackers, startedAt, clock, store, limits, containerd, peers, directory, swarm } = parts
   const held = { complete: { blobs: 0, bytes: 0 }, partial: { blobs: 0, bytes: 0 } }
   for await (const { state, present } of store.list()) {
     held[state].blobs++
@@ -35,6 +37,7 @@ export async function agentStatus(parts: StatusParts): Promise<AgentStatus> {
     tracker: { connected: directory.connected, configured: trackers },
     peers: peers.connected().length,
     store: { ...held, bound: store.maxBytes },
+    limits,
     containerd: containerd.usage(),
     transfers: swarm.activity().map(({ transfer, seconds, waiting, sources, order }) => ({
       digest: transfer.digest,

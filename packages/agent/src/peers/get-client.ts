@@ -124,7 +124,8 @@ export class GetClient {
       return
     }
     this.#stream = stream
-    const intake = new Intake({ throttle: this.#deps.throttle, stream, signal: this.#ended.signal })
+    const { throttle } = this.#deps
+    const intake = throttle && new Intake({ throttle, stream, signal: this.#ended.signal })
     stream.start({
       onMessage: (body) => this.#onReply(stream, decodeMessage(getReply, body)),
       onPayload: (chunk) => this.#onPayload(intake, chunk),
@@ -165,7 +166,7 @@ export class GetClient {
     else this.#pump()
   }
 
-  #onPayload(intake: Intake, chunk: Uint8Array): void {
+  #onPayload(intake: Intake | undefined, chunk: Uint8Array): void {
     const arriving = this.#arriving
     if (arriving === undefined) return
     const { request, bytes } = arriving
@@ -173,12 +174,17 @@ export class GetClient {
     arriving.filled += chunk.byteLength
     request.received = arriving.filled === bytes.byteLength
     if (request.received) this.#arriving = undefined
-    intake.take({
-      bytes: chunk.byteLength,
-      key: request.pull ?? request.blob,
-      onPassed: (passed) => request.onProgress?.(passed),
-      onDone: request.received ? () => this.#deliver(request, bytes) : undefined
-    })
+    if (intake !== undefined) {
+      intake.take({
+        bytes: chunk.byteLength,
+        key: request.pull ?? request.blob,
+        onPassed: (passed) => request.onProgress?.(passed),
+        onDone: request.received ? () => this.#deliver(request, bytes) : undefined
+      })
+      return
+    }
+    request.onProgress?.(chunk.byteLength)
+    if (request.received) this.#deliver(request, bytes)
   }
 
   #deliver(request: Pending, bytes: Uint8Array): void {

@@ -13,7 +13,7 @@ export interface Portion {
 }
 
 export interface IntakeDeps {
-  readonly throttle: Throttle | undefined
+  readonly throttle: Throttle
   readonly stream: Pick<FramedStream, 'pause' | 'resume'>
   /** Nobody waits for the rest any more. */
   readonly signal: AbortSignal
@@ -33,17 +33,17 @@ export class Intake {
 
   take(portion: Portion): void {
     const { throttle } = this.#deps
-    if (this.#waiting.length === 0 && (throttle === undefined || throttle.tryTake(portion.bytes))) {
+    if (this.#waiting.length === 0 && throttle.tryTake(portion.bytes)) {
       portion.onPassed(portion.bytes)
       portion.onDone?.()
       return
     }
     this.#waiting.push(portion)
-    if (this.#waiting.length === 1 && throttle !== undefined) void this.#letPass(throttle)
+    if (this.#waiting.length === 1) void this.#letPass()
   }
 
-  async #letPass(throttle: Throttle): Promise<void> {
-    const { stream, signal } = this.#deps
+  async #letPass(): Promise<void> {
+    const { throttle, stream, signal } = this.#deps
     stream.pause()
     try {
       for (let portion = this.#waiting[0]; portion !== undefined; portion = this.#waiting[0]) {

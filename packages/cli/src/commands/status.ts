@@ -29,7 +29,7 @@ export function addStatusCommand(program: Command): void {
 }
 
 /** The status for people, within 80 columns. */
-export function statusText({ id, name, version, seconds, tracker, peers, store, containerd, transfers }: AgentStatus): string {
+export function statusText({ id, name, version, seconds, tracker, peers, store, limits, containerd, transfers }: AgentStatus): string {
   const { complete, partial, bound } = store
   const lines = [
     `${name}, version ${version}, for ${formatAge(seconds * 1000)}`,
@@ -37,10 +37,17 @@ export function statusText({ id, name, version, seconds, tracker, peers, store, 
     `tracker  ${trackerText(tracker)}`,
     `peers    ${peers === 0 ? 'none connected' : `${peers} connected`}`,
     `store    ${formatBytes(complete.bytes + partial.bytes)} of ${formatBytes(bound)}: ${plural(complete.blobs, 'blob')}, ${partial.blobs} in part`,
+    ...limitsLine(limits),
     ...containerdLines(containerd),
     transfers.length === 0 ? 'nothing is being fetched' : `fetching ${plural(transfers.length, 'blob')}:`
   ]
   return `${[...lines, ...transfers.flatMap(transferLines)].join('\n')}\n`
+}
+
+/** Nothing where nothing is limited. */
+function limitsLine(limits: AgentStatus['limits'] = {}): string[] {
+  const set = Object.entries(limits).flatMap(([what, rate]) => (rate === undefined ? [] : [`${what} ${formatBytes(rate)}/s`]))
+  return set.length === 0 ? [] : [`limits   ${set.join(', ')}`]
 }
 
 /** Nothing where there is no containerd, or nothing in it. */

@@ -46,6 +46,12 @@ it('says what is fetched, from where, how fast, and on whose word', () => {
   assert.ok(lines.every((line) => line.length <= 80))
 })
 
+it('says what holds transfers back', () => {
+  const text = statusText({ ...STATUS, limits: { upload: 3_000_000, registry: 500_000 } })
+  assert.match(text, /\nlimits {3}upload 3.00 MB\/s, registry 500.0 kB\/s\n/)
+  assert.doesNotMatch(statusText({ ...STATUS, limits: {} }), /limits/)
+})
+
 it('says why nothing comes from the registry, or why all of it does', () => {
   const waiting = { ...TRANSFER, sources: { peers: 3, requests: 4, registry: 0, leases: 0 } }
   assert.match(statusText({ ...STATUS, transfers: [waiting] }), /registry .* left to other hosts, 0 leases\n/)

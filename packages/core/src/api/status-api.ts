@@ -1,9 +1,10 @@
 /**
  * `GET /v1/status` on the agent's admin address: what it has and does now, and why.
  *   {id, name, version, seconds, tracker: {connected, configured}, peers, store: {complete: {blobs, bytes},
- *    partial: {blobs, bytes}, bound}, containerd: {offered, unproven, corrupt}, transfers: […]}
+ *    partial: {blobs, bytes}, bound}, limits: {upload?, download?, registry?}, containerd: {offered, unproven, corrupt}, transfers: […]}
  *                         seconds: since it started; configured: trackers that it was given; peers: connections to other
  *                         agents; bound: most bytes that the store may hold
+ *   limits: bytes a second, those that were set
  *   containerd: {blobs, bytes} of what it holds: offered to others, yet to be hashed, or found corrupt and not offered
  *   transfers: {digest, repository, size, counts, seconds, waiting, sources: {peers, requests, registry, leases}, order}
  *                         counts: as for a pull; seconds: since it began; waiting: clients that wait for its bytes; peers: hosts
@@ -39,6 +40,7 @@ export const agentStatus = z.object({
   tracker: z.object({ connected: z.boolean(), configured: sizeField }),
   peers: sizeField,
   store: z.object({ complete: amount, partial: amount, bound: sizeField }),
+  limits: z.object({ upload: sizeField, download: sizeField, registry: sizeField }).partial().optional(),
   containerd: z.object({ offered: amount, unproven: amount, corrupt: amount }).optional(),
   transfers: z.array(transferStatus)
 })
