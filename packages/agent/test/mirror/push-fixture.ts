@@ -26,11 +26,20 @@ export class PushFixture implements AsyncDisposable {
   readonly origin: FakeRegistry
   readonly store: FsBlobStore
   readonly #dataDir: string
+  readonly #host: string
   readonly #port: number
   readonly #stack: AsyncDisposableStack
   readonly #agent = new Agent({ keepAlive: true })
 
-  private constructor(parts: { origin: FakeRegistry; store: FsBlobStore; dataDir: string; port: number; stack: AsyncDisposableStack }) {
+  private constructor(parts: {
+    origin: FakeRegistry
+    host: string
+    store: FsBlobStore
+    dataDir: string
+    port: number
+    stack: AsyncDisposableStack
+  }) {
+    this.#host = parts.host
     this.origin = parts.origin
     this.store = parts.store
     this.#dataDir = parts.dataDir
@@ -38,13 +47,17 @@ export class PushFixture implements AsyncDisposable {
     this.#stack = parts.stack
   }
 
-  static async start(options: FakeRegistryOptions & { readonly maxBytes?: number; readonly takes?: boolean } = {}): Promise<PushFixture> {
+  /** @param options.before another registry that it stands before, by its host */
+  static async start(
+    options: FakeRegistryOptions & { readonly maxBytes?: number; readonly takes?: boolean; readonly before?: string } = {}
+  ): Promise<PushFixture> {
     await using stack = new AsyncDisposableStack()
     const dataDir = await mkdtemp(join(tmpdir(), 'layerswarm-push-'))
     stack.defer(() => rm(dataDir, { recursive: true }))
     const origin = stack.use(await FakeRegistry.start(options))
     const log = createLogger({ level: 'silent' })
-    const registries = new Map([[origin.host, { insecure: true }]])
+    const host = options.before ?? origin.host
+    const registries = new Map([[host, { insecure: true }]])
     const registry = stack.use(new UndiciRegistryClient({ log }, { registries, userAgent: 'layerswarm/test' }))
     const store = stack.use(await FsBlobStore.open({ dataDir, maxBytes: options.maxBytes ?? 1e9 }))
     const content = stack.use(new FetchingContentService({ store, registry }))
@@ -53,12 +66,16 @@ export class PushFixture implements AsyncDisposable {
     const push = options.takes === false ? undefined : { uploads: registry.uploads, intake: store, pushed }
     const mirror = stack.use(new Mirror({ images, registry, push, clock: systemClock, log }))
     const { port } = await mirror.listen({ host: '127.0.0.1', port: 0 })
-    return new PushFixture({ origin, store, dataDir, port, stack: stack.move() })
+    return new PushFixture({ origin, host, store, dataDir, port, stack: stack.move() })
   }
 
   /** The name of a repository as a client writes it that has the mirror for a registry. */
   path(repository: string): string {
-    return `${this.origin.host.replace(':', '_')}/${repository}`
+    return `${this.#host.replace(':', '_')}/${repository}`
+  }
+
+  get url(): string {
+    return `http://127.0.0.1:${this.#port}`
   }
 
   /** A request that is to be written and ended by the caller. */
