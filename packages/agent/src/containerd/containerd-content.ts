@@ -6,7 +6,6 @@ import { describeError, LayerswarmError } from '@layerswarm/core/errors.ts'
 import { Nudge } from '@layerswarm/core/nudge.ts'
 import type { Logger } from 'pino'
 import type { Abortable, ForeignContent, ForeignState } from '../ports.ts'
-import { ContainerdClient } from './client.ts'
 import { takeInventory } from './inventory.ts'
 import type { ContainerdPlace } from './locate.ts'
 
@@ -68,6 +67,8 @@ export class ContainerdContent implements ForeignContent {
     const ended = new AbortController()
     parts.defer(() => ended.abort(new Error('containerd is followed no longer')))
     const signal = options.signal === undefined ? ended.signal : AbortSignal.any([options.signal, ended.signal])
+    // The gRPC library takes some 30 MiB: only where there is somebody to talk to.
+    const { ContainerdClient } = await import('./client.ts')
     const client = parts.use(new ContainerdClient(place.socket))
     const root = place.content ?? (await client.contentRoot({ signal }))
     if (root === undefined) throw new LayerswarmError('CONTAINERD_FAILED', { detail: 'it has no content store on this host' })

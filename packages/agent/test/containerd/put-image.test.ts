@@ -5,7 +5,7 @@ import type { RuntimeContent } from '@layerswarm/agent/ports.ts'
 import { MEDIA_TYPES, parseManifest } from '@layerswarm/core/image/manifest.ts'
 import { fails } from '@layerswarm/testkit/blob-steps.ts'
 import { buildImage } from '@layerswarm/testkit/oci-image.ts'
-import { ContainerdImages } from '../../src/containerd/import.ts'
+import { ContainerdImages } from '../../src/containerd/containerd-images.ts'
 import { FakeContainerd } from './fake-containerd.ts'
 
 const image = await buildImage({ index: true, layers: [{ seed: 'import', size: 3_000_000 }] })

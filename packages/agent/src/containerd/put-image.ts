@@ -1,51 +1,47 @@
 import { randomUUID } from 'node:crypto'
 import { LayerswarmError } from '@layerswarm/core/errors.ts'
 import type { Manifest } from '@layerswarm/core/image/manifest.ts'
-import type { Abortable, RuntimeContent, RuntimeImage, RuntimeImages } from '../ports.ts'
+import type { Abortable, RuntimeContent, RuntimeImage } from '../ports.ts'
 import { type CallScope, ContainerdClient, failure, isAlreadyThere, type WriteReply, type WriteRequest } from './client.ts'
-import type { ContainerdPlace } from './locate.ts'
 
 /** A pull that was killed leaves its content to containerd's collector after this long, as with `ctr`. */
 const LEASE_MS = 24 * 3600 * 1000
 
-/** Gives containerd images through its API, so that it knows what holds what; nothing is unpacked before it is run. */
-export class ContainerdImages implements RuntimeImages {
-  readonly #find: () => Promise<ContainerdPlace | undefined>
-
-  constructor(deps: { readonly find: () => Promise<ContainerdPlace | undefined> }) {
-    this.#find = deps.find
-  }
-
-  /** See {@link RuntimeImages.put}. */
-  async put({ namespace, name, root, content }: RuntimeImage, options: Abortable = {}): Promise<{ blobs: number; bytes: number }> {
-    const place = await this.#find()
-    if (place === undefined) throw new LayerswarmError('CONTAINERD_FAILED', { detail: 'there is none on this host' })
-    using client = new ContainerdClient(place.socket)
-    const lease = `layerswarm-${randomUUID()}`
-    const scope = { namespace, lease }
-    const expires = new Date(Date.now() + LEASE_MS).toISOString()
-    await client.createLease(lease, { 'containerd.io/gc.expire': expires }, { namespace }, options)
-    try {
-      const given = { blobs: 0, bytes: 0 }
-      const digests = new Set(content.map(({ digest }) => digest))
-      for (const one of content) {
-        const labels = one.manifest === undefined ? {} : labelsOf(one.manifest, digests)
-        if (await give(client, one, labels, scope, options)) {
-          given.blobs++
-          given.bytes += one.size
-        } else if (one.manifest !== undefined) await client.labelContent(one.digest, labels, scope, options)
-      }
-      const target = { media_type: root.mediaType, digest: root.digest, size: root.size }
-      const record = { name, labels: {}, target }
-      await client.createImage(record, scope, options).catch(async (error: unknown) => {
-        if (!isAlreadyThere(error)) throw error
-        await client.updateImage(record, scope, options)
-      })
-      return given
-    } finally {
-      // What cannot be deleted now expires.
-      await client.deleteLease(lease, { namespace }).catch(() => undefined)
+/**
+ * Makes an image known to containerd through its API, so that it knows what holds what; nothing is unpacked.
+ * @returns what it lacked
+ * @throws {LayerswarmError} CONTAINERD_FAILED, what reading throws, the signal's reason
+ */
+export async function putImage(
+  socket: string,
+  { namespace, name, root, content }: RuntimeImage,
+  options: Abortable = {}
+): Promise<{ blobs: number; bytes: number }> {
+  using client = new ContainerdClient(socket)
+  const lease = `layerswarm-${randomUUID()}`
+  const scope = { namespace, lease }
+  const expires = new Date(Date.now() + LEASE_MS).toISOString()
+  await client.createLease(lease, { 'containerd.io/gc.expire': expires }, { namespace }, options)
+  try {
+    const given = { blobs: 0, bytes: 0 }
+    const digests = new Set(content.map(({ digest }) => digest))
+    for (const one of content) {
+      const labels = one.manifest === undefined ? {} : labelsOf(one.manifest, digests)
+      if (await give(client, one, labels, scope, options)) {
+        given.blobs++
+        given.bytes += one.size
+      } else if (one.manifest !== undefined) await client.labelContent(one.digest, labels, scope, options)
     }
+    const target = { media_type: root.mediaType, digest: root.digest, size: root.size }
+    const record = { name, labels: {}, target }
+    await client.createImage(record, scope, options).catch(async (error: unknown) => {
+      if (!isAlreadyThere(error)) throw error
+      await client.updateImage(record, scope, options)
+    })
+    return given
+  } finally {
+    // What cannot be deleted now expires.
+    await client.deleteLease(lease, { namespace }).catch(() => undefined)
   }
 }
 
