@@ -60,11 +60,15 @@ export function summaryText({ image, states, counts, digests, stale, copies, sec
   const who = stale === 1 ? 'it has' : 'they have'
   const old = stale === 0 ? '' : `warning: ${plural(stale, 'host')} could not check the tag: ${who} what it pointed to before\n`
   const moved = digests.length > 1 ? `warning: its tag moved meanwhile; hosts have ${digests.join(', ')}\n` : ''
+  const bytes =
+    size === 0
+      ? ''
+      : `${formatBytes(size)}: ${formatBytes(counts.peer)} from peers, ${formatBytes(counts.registry)} from the registry (${copies.toFixed(2)} copies),\n` +
+        `${formatBytes(counts.local)} already here\n`
+  const told = outcomes.flatMap(([count, what]) => (count > 0 ? [`${count} ${what}`] : [])).join(', ')
   return (
     `${image}\n${digests.length === 1 ? `${digests[0]}\n` : ''}` +
-    `${plural(total, 'host')} in ${seconds.toFixed(1)} s: ${outcomes.flatMap(([count, what]) => (count > 0 ? [`${count} ${what}`] : [])).join(', ')}\n` +
-    `${formatBytes(size)}: ${formatBytes(counts.peer)} from peers, ${formatBytes(counts.registry)} from the registry (${copies.toFixed(2)} copies),\n` +
-    `${formatBytes(counts.local)} already here\n${moved}${old}`
+    `${plural(total, 'host')} in ${seconds.toFixed(1)} s: ${told}\n${bytes}${moved}${old}`
   )
 }
 

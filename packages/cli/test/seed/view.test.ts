@@ -153,5 +153,6 @@ it('sums up, names each reason once, and warns of a tag that moved', () => {
       '100.0 MB: 75.0 MB from peers, 25.0 MB from the registry (1.00 copies),\n0 B already here\n'
   )
   assert.match(summaryText({ ...ended, digests: [DIGEST, `sha256:${'cd'.repeat(32)}` as Digest] }), /^warning: its tag moved meanwhile/m)
+  assert.match(summaryText({ ...ended, size: 0, digests: [] }), /v1\n3 hosts in 4\.2 s: 1 done, 2 failed\n$/)
   assert.match(summaryText({ ...ended, stale: 1 }), /^warning: 1 host could not check the tag: it has what it pointed to before$/m)
 })
