@@ -53,7 +53,15 @@ async function begin(deps: AcceptBlobDeps, exchange: Exchange, target: UploadTar
     return await exchange.send(201, created(target, mounted?.digest))
   }
   // Without a body it is the opening of an upload, whatever it will be.
-  if (target.query.has('digest') && exchange.hasBody) return await finish(deps, exchange, target, session, outcome)
+  if (target.query.has('digest') && exchange.hasBody) {
+    try {
+      return await finish(deps, exchange, target, session, outcome)
+    } catch (error) {
+      // Its client was never told where it is.
+      await deps.sessions.cancel(session, 'it was to be done in one request')
+      throw error
+    }
+  }
   await exchange.send(202, { ...standing(session, target), 'Content-Length': 0 })
 }
 

@@ -114,6 +114,7 @@ export class UploadSessions implements AsyncDisposable {
 
   /** Ends a session, at the registry too. */
   async cancel(session: UploadSession, why: string): Promise<void> {
+    if (!this.#sessions.has(session.id)) return
     await this.#remove(session, new LayerswarmError('UPLOAD_UNKNOWN', { detail: why }))
     await session.upload.cancel()
   }

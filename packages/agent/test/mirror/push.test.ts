@@ -149,6 +149,19 @@ test('a registry that is down is said to be, nothing is promised, and the upload
   assert.ok(await under.hasAtOrigin(digest))
 })
 
+test('a push in one request that fails leaves nothing, for nobody could go on with it', async () => {
+  await using under = await PushFixture.start()
+  under.origin.fault({ kind: 'upload', method: 'PUT', fault: { status: 413 } })
+  const path = `/v2/${under.path('team/app')}/blobs/uploads/?digest=${digest}`
+  const refused = await under.ask('POST', path, { body: bytes })
+  assert.deepEqual([refused.status, errorOf(refused).code], [403, 'DENIED'])
+  assert.match(errorOf(refused).message, /answered 413/)
+  under.origin.clearFaults()
+  assert.equal((await under.ask('POST', path.replace(digest, digestOf(EMPTY)), { body: bytes })).status, 400)
+  assert.deepEqual(await under.leftovers(), [])
+  assert.equal(under.origin.log.count({ kind: 'upload', method: 'DELETE' }), 2)
+})
+
 test('a registry that wants credentials which this host has not is no challenge to the client', async () => {
   await using under = await PushFixture.start({ access: { type: 'basic', username: 'user', password: 'secret' } })
   const replies = [
