@@ -170,7 +170,7 @@ export async function startAgent(config: AgentConfig, { log, clock = systemClock
           clock,
           store: local.store,
           limits: local.limits.rates,
-          containerd,
+          containerd: { usage: () => containerd.usage(), problem: containerdContent.problem },
           peers,
           directory,
           swarm

@@ -15,7 +15,7 @@ interface StatusParts {
   readonly clock: Clock
   readonly store: Pick<BlobStore, 'list'> & { readonly maxBytes: number }
   readonly limits: RateLimits['rates']
-  readonly containerd: Pick<ForeignStore, 'usage'>
+  readonly containerd: Pick<ForeignStore, 'usage'> & { readonly problem: string | undefined }
   readonly peers: Pick<PeerNetwork, 'connected'>
   readonly directory: Pick<PeerDirectory, 'connected'>
   readonly swarm: Pick<Swarm, 'activity'>
@@ -38,7 +38,7 @@ export async function agentStatus(parts: StatusParts): Promise<AgentStatus> {
     peers: peers.connected().length,
     store: { ...held, bound: store.maxBytes },
     limits,
-    containerd: containerd.usage(),
+    containerd: { ...containerd.usage(), ...(containerd.problem !== undefined && { problem: containerd.problem }) },
     transfers: swarm.activity().map(({ transfer, seconds, waiting, sources, order }) => ({
       digest: transfer.digest,
       repository: `${transfer.ref.registry}/${transfer.ref.repository}`,

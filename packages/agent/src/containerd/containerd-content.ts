@@ -37,14 +37,21 @@ export class ContainerdContent implements ForeignContent {
     this.#deps = deps
   }
 
+  /** Why containerd is not followed although it is there; undefined while it is, or there is none. */
+  get problem(): string | undefined {
+    return this.#reason
+  }
+
   async *states(options: Abortable = {}): AsyncGenerator<ForeignState> {
     const { find, clock } = this.#deps
     let retry = RETRY_MS
     while (true) {
       options.signal?.throwIfAborted()
       const place = await find()
-      if (place === undefined) retry = RETRY_MS
-      else {
+      if (place === undefined) {
+        retry = RETRY_MS
+        this.#reason = undefined
+      } else {
         try {
           for await (const state of this.#follow(place, options)) {
             retry = RETRY_MS

@@ -46,7 +46,7 @@ export function addDoctorCommand(program: Command): void {
 
 async function examine(command: Command, options: DoctorOptions): Promise<readonly Finding[]> {
   const { config, origins } = await daemonConfig(command, agentOptions)
-  const { checkAgent, checkMirror } = await import('../doctor/agent-checks.ts')
+  const { checkAgent, checkContainerd, checkMirror } = await import('../doctor/agent-checks.ts')
   const { checkClusterKey, checkPeers, checkTrackers } = await import('../doctor/fleet-checks.ts')
   const { checkClock, checkDisk } = await import('../doctor/host-checks.ts')
   const { checkRuntimes } = await import('../doctor/runtime-checks.ts')
@@ -59,6 +59,7 @@ async function examine(command: Command, options: DoctorOptions): Promise<readon
   const checks = await Promise.all([
     checkAgent(options.agent, config.tracker.length > 0),
     checkMirror(mirrorUrl),
+    checkContainerd(options.agent),
     checkRuntimes(settings, placesOf(options), config.dataDir),
     finding,
     // Without the key that it should have, no tracker would let this host in.

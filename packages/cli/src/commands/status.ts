@@ -50,17 +50,18 @@ function limitsLine(limits: AgentStatus['limits'] = {}): string[] {
   return set.length === 0 ? [] : [`limits   ${set.join(', ')}`]
 }
 
-/** Nothing where there is no containerd, or nothing in it. */
+/** None where there is no containerd, or nothing in it. */
 function containerdLines(containerd: AgentStatus['containerd']): string[] {
   if (containerd === undefined) return []
-  const { offered, unproven, corrupt } = containerd
+  const { offered, unproven, corrupt, problem } = containerd
+  if (problem !== undefined) return [`containerd  not shared: ${problem}`]
   if (offered.blobs + unproven.blobs + corrupt.blobs === 0) return []
   const rest = [
     ...(unproven.blobs === 0 ? [] : [`${formatBytes(unproven.bytes)} yet to be hashed`]),
     ...(corrupt.blobs === 0 ? [] : [`${plural(corrupt.blobs, 'blob')} corrupt`])
   ]
   const shared = `${formatBytes(offered.bytes)} shared where it lies: ${plural(offered.blobs, 'blob')}`
-  return [`in containerd  ${[shared, ...rest].join(', ')}`]
+  return [`containerd  ${[shared, ...rest].join(', ')}`]
 }
 
 function trackerText({ connected, configured }: AgentStatus['tracker']): string {

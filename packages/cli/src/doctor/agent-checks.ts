@@ -1,4 +1,6 @@
-import { ASK_MS, type Finding, ok, problem } from './finding.ts'
+import { type AgentStatus, agentStatus, STATUS_PATH } from '@layerswarm/core/api/status-api.ts'
+import { formatBytes, plural } from '../format.ts'
+import { ASK_MS, type Finding, ok, problem, unknown } from './finding.ts'
 
 /** What the agent says of itself. */
 interface AgentState {
@@ -50,5 +52,36 @@ export async function checkMirror(mirrorUrl: string): Promise<Finding> {
     )
   } catch {
     return problem('mirror', `no mirror answers at ${mirrorUrl}`, 'start the agent; if it listens elsewhere, say so with --mirror-listen')
+  }
+}
+
+/** Whether what containerd holds is shared. @returns none where there is no containerd, or no agent that could say */
+export async function checkContainerd(agentUrl: URL): Promise<Finding[]> {
+  const containerd = await askStatus(agentUrl)
+  if (containerd === undefined) return []
+  const { offered, unproven, corrupt, problem: reason } = containerd
+  if (reason !== undefined) {
+    // Sharing is a choice: whoever runs the agent as another user may have made it.
+    return [unknown('containerd', `what containerd holds is not shared; --containerd-address none, if that is meant to be: ${reason}`)]
+  }
+  if (corrupt.blobs > 0) {
+    return [
+      problem(
+        'containerd',
+        `${plural(corrupt.blobs, 'blob')} in containerd ${corrupt.blobs === 1 ? 'is' : 'are'} corrupt, and not offered to other hosts`,
+        "see which in the agent's log; remove the images that use them from containerd, and pull them again; check the disk"
+      )
+    ]
+  }
+  if (offered.blobs + unproven.blobs === 0) return []
+  return [ok('containerd', `${formatBytes(offered.bytes)} that containerd holds is shared where it lies`)]
+}
+
+async function askStatus(agentUrl: URL): Promise<AgentStatus['containerd']> {
+  try {
+    const response = await fetch(new URL(STATUS_PATH, agentUrl), { signal: AbortSignal.timeout(ASK_MS) })
+    return agentStatus.parse(await response.json()).containerd
+  } catch {
+    return undefined
   }
 }

@@ -11,7 +11,7 @@ import { createLogger } from '@layerswarm/core/log.ts'
 import { newClusterKey, parseClusterKey } from '@layerswarm/core/p2p/cluster-key.ts'
 import { newIdentity } from '@layerswarm/core/p2p/identity.ts'
 import { createNode } from '@layerswarm/core/p2p/node.ts'
-import { checkAgent, checkMirror } from '../../src/doctor/agent-checks.ts'
+import { checkAgent, checkContainerd, checkMirror } from '../../src/doctor/agent-checks.ts'
 import type { Finding } from '../../src/doctor/finding.ts'
 import { checkClusterKey, checkPeers, checkTrackers } from '../../src/doctor/fleet-checks.ts'
 import { checkClock, checkDisk } from '../../src/doctor/host-checks.ts'
@@ -53,6 +53,43 @@ function assertProblem({ status, text, remedy }: Finding, problem: RegExp, fix: 
   assert.match(text, problem)
   assert.match(remedy ?? '', fix)
 }
+
+describe('containerd', () => {
+  const none = { blobs: 0, bytes: 0 }
+  const some = { blobs: 2, bytes: 3000 }
+  const status = {
+    id: 'id',
+    name: 'name',
+    version: '1',
+    seconds: 1,
+    tracker: { connected: false, configured: 0 },
+    peers: 0,
+    store: { complete: none, partial: none, bound: 1 },
+    transfers: []
+  }
+
+  async function found(containerd: object | undefined): Promise<Finding[]> {
+    await using agent = await serve((_request, response) => response.end(JSON.stringify({ ...status, containerd })))
+    return await checkContainerd(new URL(`http://${agent.host}`))
+  }
+
+  it('is shared, or left alone for a reason, or partly corrupt', async () => {
+    assert.deepEqual(await found({ offered: some, unproven: none, corrupt: none }), [
+      { check: 'containerd', status: 'ok', text: '3.00 kB that containerd holds is shared where it lies' }
+    ])
+    const [denied] = await found({ offered: none, unproven: none, corrupt: none, problem: 'permission denied' })
+    assert.equal(denied?.status, 'unknown')
+    assert.match(denied?.text ?? '', /permission denied/)
+    const [corrupt] = await found({ offered: some, unproven: none, corrupt: some })
+    assertProblem(corrupt ?? assert.fail('nothing found'), /^2 blobs in containerd are corrupt/, /pull them again/)
+  })
+
+  it('is not spoken of where there is none', async () => {
+    assert.deepEqual(await found({ offered: none, unproven: none, corrupt: none }), [])
+    assert.deepEqual(await found(undefined), [])
+    assert.deepEqual(await checkContainerd(new URL(`http://127.0.0.1:${await closedPort()}`)), [])
+  })
+})
 
 describe('agent', () => {
   for (const [what, answer, hasTracker, problem] of [
