@@ -16,6 +16,9 @@ const gets = (agents: Agents) => agents.registry.log.requests({ kind: 'manifest'
 
 test('agents that pull the same tag at the same time have the registry send each manifest once', { timeout: 60_000 }, async () => {
   await using agents = await Agents.start(6)
+  // On a slow machine the first connections take longer than a manifest is waited for.
+  await publish(agents, 'first')
+  await agents.askAll('team/app/manifests/first')
   const image = await publish(agents)
   for (const { status, body } of await agents.askAll('team/app/manifests/1'))
     assert.deepEqual([status, digestOf(body)], [200, image.root.digest])
