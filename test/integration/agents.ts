@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { Agent as HttpAgent, type IncomingHttpHeaders, request } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -10,7 +10,9 @@ import { agentOptions } from '@layerswarm/agent/config.ts'
 import { resolveConfig } from '@layerswarm/core/config/load.ts'
 import { createLogger, type Logger } from '@layerswarm/core/log.ts'
 import { FakeRegistry } from '@layerswarm/testkit/fake-registry.ts'
+import type { TestAuthority } from '@layerswarm/testkit/test-authority.ts'
 import { TestFleet } from '@layerswarm/testkit/test-fleet.ts'
+import type { RunningTracker } from '@layerswarm/tracker/tracker.ts'
 
 interface Reply {
   readonly status: number
@@ -18,25 +20,39 @@ interface Reply {
   readonly body: Buffer
 }
 
+interface AgentsOptions {
+  /** The registry speaks TLS, with a certificate of this authority. */
+  readonly authority?: TestAuthority
+}
+
 /** Whole agents in this process, with a tracker, before a registry that counts. */
 export class Agents implements AsyncDisposable {
   readonly registry: FakeRegistry
+  readonly tracker: RunningTracker
   readonly #agents: readonly RunningAgent[]
   readonly #stack: AsyncDisposableStack
   readonly #http: HttpAgent
 
-  private constructor(registry: FakeRegistry, agents: readonly RunningAgent[], http: HttpAgent, stack: AsyncDisposableStack) {
+  private constructor(
+    registry: FakeRegistry,
+    tracker: RunningTracker,
+    agents: readonly RunningAgent[],
+    http: HttpAgent,
+    stack: AsyncDisposableStack
+  ) {
     this.registry = registry
+    this.tracker = tracker
     this.#agents = agents
     this.#http = http
     this.#stack = stack
   }
 
-  static async start(count: number, args: readonly string[] = []): Promise<Agents> {
+  static async start(count: number, args: readonly string[] = [], { authority }: AgentsOptions = {}): Promise<Agents> {
     await using stack = new AsyncDisposableStack()
     const dir = await mkdtemp(join(tmpdir(), 'layerswarm-agents-'))
     stack.defer(() => rm(dir, { recursive: true, force: true }))
-    const registry = stack.use(await FakeRegistry.start())
+    const registry = stack.use(await FakeRegistry.start(authority === undefined ? {} : { tls: await authority.issue('127.0.0.1') }))
+    if (authority !== undefined) await trust(authority, dir, registry.host)
     const fleet = stack.use(await TestFleet.start())
     const listen = '127.0.0.1:0'
     const agents: RunningAgent[] = []
@@ -48,7 +64,7 @@ export class Agents implements AsyncDisposable {
         dataDir: join(dir, String(index)),
         name: `host-${index}`,
         tracker: [fleet.address],
-        insecureRegistry: [registry.host],
+        ...(authority === undefined ? { insecureRegistry: [registry.host] } : { registry: [registry.host], certsDir: [dir] }),
         registryAuth: 'none',
         containerdAddress: 'none',
         ...Object.fromEntries(args.map((flag) => [flag, 'true']))
@@ -59,7 +75,7 @@ export class Agents implements AsyncDisposable {
     }
     const http = new HttpAgent({ keepAlive: true })
     stack.defer(() => http.destroy())
-    return new Agents(registry, agents, http, stack.move())
+    return new Agents(registry, fleet.tracker, agents, http, stack.move())
   }
 
   /** Asks one agent's mirror as containerd does. */
@@ -81,6 +97,11 @@ export class Agents implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#stack.disposeAsync()
   }
+}
+
+async function trust(authority: TestAuthority, certsDir: string, host: string): Promise<void> {
+  await mkdir(join(certsDir, host))
+  await writeFile(join(certsDir, host, 'ca.crt'), authority.cert)
 }
 
 /** A log whose reader waits for the line that says that an agent is connected. */

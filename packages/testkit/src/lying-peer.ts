@@ -1,13 +1,14 @@
 import { EventEmitter } from 'node:events'
-import { type Claim, signClaim } from '@layerswarm/core/claims.ts'
+import { type Claim, type Lease, signClaim } from '@layerswarm/core/claims.ts'
 import type { HostPort } from '@layerswarm/core/config/addresses.ts'
-import type { Digest } from '@layerswarm/core/digest.ts'
+import { type Digest, pieceHash } from '@layerswarm/core/digest.ts'
 import { createLogger } from '@layerswarm/core/log.ts'
 import type { FramedStream } from '@layerswarm/core/p2p/framed-stream.ts'
 import { type Identity, newIdentity } from '@layerswarm/core/p2p/identity.ts'
 import { createNode, type P2pNode } from '@layerswarm/core/p2p/node.ts'
+import { runOf } from '@layerswarm/core/piece-layout.ts'
 import { PieceSet } from '@layerswarm/core/piece-set.ts'
-import { DIRECTORY_PROTOCOL, MAX_DIRECTORY_MESSAGE, type PeerAddress } from '@layerswarm/core/wire/directory-protocol.ts'
+import { DIRECTORY_PROTOCOL, MAX_DIRECTORY_MESSAGE, type PeerAddress, trackerMessage } from '@layerswarm/core/wire/directory-protocol.ts'
 import { decodeMessage } from '@layerswarm/core/wire/frames.ts'
 import {
   GET_PROTOCOL,
@@ -67,6 +68,8 @@ export class LyingPeer implements AsyncDisposable {
   readonly #identity: Identity
   readonly #blobs: ReadonlyMap<Digest, FixtureBlob>
   readonly #claim: (claim: Omit<Claim, 'sig'>) => Omit<Claim, 'sig'>
+  /** Leases in hand; undefined: it says that it has all of its blobs. */
+  #leases: readonly Lease[] | undefined
 
   private constructor(node: P2pNode, identity: Identity, options: LyingPeerOptions) {
     this.node = node
@@ -113,6 +116,31 @@ export class LyingPeer implements AsyncDisposable {
     stream.send({ t: 'hold', full: true, add, drop: [] })
   }
 
+  /** Asks a tracker at `address` for leases of a blob, as an agent does, and says that it fetched and spread what they are for. From then on it has that much of the blob. */
+  async takeLeases(address: string, blob: FixtureBlob): Promise<readonly Lease[]> {
+    const tracker = await this.node.connect([address])
+    const stream = await this.node.open(tracker, DIRECTORY_PROTOCOL, { maxMessage: MAX_DIRECTORY_MESSAGE })
+    const { promise, resolve } = Promise.withResolvers<readonly Lease[]>()
+    stream.start({
+      onMessage: (body) => {
+        const message = decodeMessage(trackerMessage, body)
+        if (message.t === 'plan') resolve(message.blobs.flatMap(({ leases }) => leases))
+      },
+      onClose: () => undefined
+    })
+    stream.send({ t: 'hello', name: 'liar', version: '0.0.0-liar', port: this.node.port ?? 0, addrs: [...this.node.addresses] })
+    const blobs = [{ digest: blob.digest, size: blob.layout.size }]
+    stream.send({ t: 'plan', id: 1, scope: 'registry.example.com/app', blobs, origin: true, want: true })
+    this.#leases = await promise
+    const got = [...Array(blob.layout.pieces).keys()].filter((piece) => this.#leaseOf(piece) !== undefined)
+    stream.send({ t: 'report', blob: blob.digest, got, spread: got, bytes: got.length * blob.layout.pieceSize })
+    return this.#leases
+  }
+
+  #leaseOf(piece: number): Lease | undefined {
+    return this.#leases?.find(({ run }) => run === runOf(piece))
+  }
+
   async #onObserve(stream: FramedStream, request: ObserveRequest): Promise<void> {
     if (request.t === 'unwatch') return
     if (this.#breaksFraming(stream)) return
@@ -123,16 +151,17 @@ export class LyingPeer implements AsyncDisposable {
       return
     }
     const { pieces } = blob.layout
-    if (this.lie === 'false-claim') for (let piece = 0; piece < pieces; piece++) stream.send(await this.#falseClaim(blob, piece))
-    const bits = PieceSet.full(pieces + (this.lie === 'bad-bits' ? 64 : 0)).encode()
+    const held = [...Array(pieces).keys()].filter((piece) => this.#leases === undefined || this.#leaseOf(piece) !== undefined)
+    if (this.lie === 'false-claim') for (const piece of held) stream.send(await this.#falseClaim(blob, piece))
+    const bits = PieceSet.of(pieces + (this.lie === 'bad-bits' ? 64 : 0), held).encode()
     stream.send({ t: 'state', blob: digest, size, bits, load: 0 })
     if (this.lie === 'bad-have') stream.send({ t: 'have', blob: digest, pieces: [pieces], load: 0 })
   }
 
   async #falseClaim(blob: FixtureBlob, piece: number): Promise<object> {
-    const hashes = new Uint8Array(blob.hash(piece))
-    hashes[0] = (hashes[0] ?? 0) ^ 1
-    const claim = this.#claim({ blob: blob.digest, first: piece, hashes, author: this.id })
+    const hashes = pieceHash(this.#bytes(blob, piece))
+    const lease = this.#leaseOf(piece)
+    const claim = this.#claim({ blob: blob.digest, first: piece, hashes, author: this.id, ...(lease && { lease }) })
     return { t: 'claims', blob: blob.digest, claims: [await signClaim(this.#identity.key, claim)] }
   }
 
