@@ -142,7 +142,7 @@ export function holderOf(campaign: Campaign, host: Host): Holder {
 export function addLease(holder: Holder, run: number, serial: number, instead: string | undefined, now: number): LeasedRun {
   const lease: LeasedRun = { run, holder, serial, instead, since: now, progressAt: now, got: 0, spread: 0 }
   const { host } = holder
-  if (host.outstanding === 0) Object.assign(host.meter, { since: now, bytes: 0, busySince: now, progressAt: now })
+  if (host.outstanding === 0) Object.assign(host.meter, { since: now, bytes: 0, ahead: 0, busySince: now, progressAt: now })
   holder.open.set(run, lease)
   holder.campaign.leased.set(run, lease)
   host.outstanding++

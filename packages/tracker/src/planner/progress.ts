@@ -41,7 +41,7 @@ export function takeReport(state: FleetState, host: Host, report: Report, now: n
     lease.got |= bitOf(piece)
     lease.progressAt = now
   }
-  measure(host, Math.max(report.bytes, gotBytes), now)
+  measure(host, countOnce(host.meter, report.bytes, gotBytes), now)
   if (report.bytes > 0) moveOldest(campaign, host, now)
   settle(campaign, host, report, now)
   const holder = campaign.holders.get(host)
@@ -85,6 +85,13 @@ function settle(campaign: Campaign, host: Host, report: Report, now: number): vo
 function moveOldest(campaign: Campaign, host: Host, now: number): void {
   const [oldest] = campaign.holders.get(host)?.open.values() ?? []
   if (oldest !== undefined) oldest.progressAt = now
+}
+
+/** What is new of `bytes` from the registry and of whole pieces: of slow ones the bytes are reported before they are whole. */
+function countOnce(meter: Meter, bytes: number, gotBytes: number): number {
+  const known = Math.min(meter.ahead, Math.max(0, gotBytes - bytes))
+  meter.ahead += Math.max(0, bytes - gotBytes) - known
+  return Math.max(bytes, gotBytes) - known
 }
 
 /** The first window is short, so that a new holder is not kept at its first runs for long. */

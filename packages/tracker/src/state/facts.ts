@@ -37,7 +37,7 @@ export function createHost(id: string, seenAt: string | undefined, now: number):
     links: new Set(),
     foreignLinks: 0,
     outstanding: 0,
-    meter: { rate: undefined, since: now, bytes: 0, busySince: now, progressAt: now },
+    meter: { rate: undefined, since: now, bytes: 0, ahead: 0, busySince: now, progressAt: now },
     stopping: false,
     distrusted: false
   }

@@ -52,6 +52,8 @@ export interface Meter {
   rate: number | undefined
   since: number
   bytes: number
+  /** Bytes counted before the piece that they belong to was reported. */
+  ahead: number
   /** When the present uninterrupted stretch of work began. */
   busySince: number
   /** When something arrived last. */

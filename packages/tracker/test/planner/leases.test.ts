@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { RUN_PIECES } from '@layerswarm/core/piece-layout.ts'
+import { layoutOf, RUN_PIECES } from '@layerswarm/core/piece-layout.ts'
 import { SILENT_MS } from '../../src/planner/limits.ts'
 import { blobOfRuns, piecesOf, RUN_BYTES, TestFleet } from './test-fleet.ts'
 
@@ -178,6 +178,19 @@ test('a host known to be slow holds nothing while another can, and everything wh
   for (const host of ['a', 'b', 'c']) fleet.leave(host)
   fleet.run(100)
   assert.ok(fleet.told('slow').length > 0)
+})
+
+test('bytes that are reported before their piece is whole count once', () => {
+  const fleet = new TestFleet()
+  fleet.ask('a', blob)
+  fleet.ask('b', blob)
+  const piece = layoutOf(1).pieceSize
+  for (let i = 1; i <= 40; i++) {
+    fleet.report('a', blob.digest, i % 10 === 0 ? [i / 10 - 1] : [], [], piece / 10)
+    fleet.run(100)
+  }
+  const rate = fleet.state.hosts.get('a')?.meter.rate ?? 0
+  assert.ok(Math.abs(rate / piece - 1) < 0.25, `${rate} bytes a second of ${piece}`)
 })
 
 test('a holder that turns out slow gives its runs up for good', () => {
