@@ -9,6 +9,9 @@ const CALL_MS = 30_000
 /** A page of content with its labels, or all images of a namespace, is far smaller. */
 const MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 
+/** Characters of a reason that containerd gives. */
+const MAX_REASON = 300
+
 const CHANNEL: grpc.ChannelOptions = {
   'grpc.max_receive_message_length': MAX_MESSAGE_BYTES,
   // A socket's path is no host name to HTTP/2.
@@ -205,14 +208,17 @@ export function isAlreadyThere(error: unknown): boolean {
   return grpcCodeOf(error) === grpc.status.ALREADY_EXISTS
 }
 
-/** CONTAINERD_FAILED for whatever gRPC throws. */
+/** CONTAINERD_FAILED for whatever gRPC throws, without the words that it puts around the reason. */
 export function failure(error: unknown): LayerswarmError {
-  return new LayerswarmError('CONTAINERD_FAILED', { detail: describeError(error).slice(0, 300), cause: error })
+  const text = error instanceof Error && 'details' in error && typeof error.details === 'string' ? error.details : describeError(error)
+  const reason = /Last error: (?:Error: )?(.+?)\. Resolution note/s.exec(text)?.[1] ?? text
+  const code = error instanceof Error && 'code' in error ? error.code : undefined
+  return new LayerswarmError('CONTAINERD_FAILED', { cause: Object.assign(new Error(reason.slice(0, MAX_REASON)), { code }) })
 }
 
-function grpcCodeOf(error: unknown): number | undefined {
+function grpcCodeOf(error: unknown): unknown {
   const cause = error instanceof LayerswarmError ? error.cause : error
-  return cause instanceof Error && 'code' in cause && typeof cause.code === 'number' ? cause.code : undefined
+  return cause instanceof Error && 'code' in cause ? cause.code : undefined
 }
 
 function metadataOf({ namespace, lease }: CallScope): grpc.Metadata {

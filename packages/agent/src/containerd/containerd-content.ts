@@ -80,7 +80,7 @@ export class ContainerdContent implements ForeignContent {
     const root = place.content ?? (await client.contentRoot({ signal }))
     if (root === undefined) throw new LayerswarmError('CONTAINERD_FAILED', { detail: 'it has no content store on this host' })
     await access(root, constants.R_OK | constants.X_OK).catch((cause: unknown) => {
-      throw new LayerswarmError('CONTAINERD_FAILED', { detail: `${root} cannot be read: ${describeError(cause)}`, cause })
+      throw new LayerswarmError('CONTAINERD_FAILED', { cause })
     })
     const changes = new Nudge(clock)
     const folders = parts.use(new Folders(root, () => changes.nudge()))
