@@ -11,9 +11,10 @@ import {
   type AgentMessage,
   DIRECTORY_PROTOCOL,
   MAX_DIRECTORY_MESSAGE,
-  type TrackerMessage
+  type TrackerMessage,
+  trackerMessage
 } from '@layerswarm/core/wire/directory-protocol.ts'
-import { decode } from 'cborg'
+import { decodeMessage } from '@layerswarm/core/wire/frames.ts'
 
 export const LAYERS = 10
 const LAYER_BYTES = 32 * 1024 * 1024
@@ -29,21 +30,9 @@ export function imageOf(number: number): { digest: Digest; size: number }[] {
   })
 }
 
+/** A map that all agents agree on. */
 function mapOf(digest: Digest): Uint8Array {
-  return createHash('sha512')
-    .update(digest)
-    .digest()
-    .subarray(0, PIECE_HASH_BYTES)
-    .toString('hex')
-    .repeat(LAYOUT.pieces)
-    .match(/.{64}/g)
-    ?.reduce(
-      (map, hash, piece) => {
-        map.set(Buffer.from(hash, 'hex'), piece * PIECE_HASH_BYTES)
-        return map
-      },
-      new Uint8Array(LAYOUT.pieces * PIECE_HASH_BYTES)
-    ) as Uint8Array
+  return Buffer.alloc(LAYOUT.pieces * PIECE_HASH_BYTES, digest.slice(-PIECE_HASH_BYTES))
 }
 
 export class BenchAgent {
@@ -58,7 +47,7 @@ export class BenchAgent {
   private constructor(stream: FramedStream) {
     this.#stream = stream
     stream.start({
-      onMessage: (body) => this.#take(decode(body) as TrackerMessage),
+      onMessage: (body) => this.#take(decodeMessage(trackerMessage, body)),
       onClose: (error) => error && process.emitWarning(error)
     })
   }
