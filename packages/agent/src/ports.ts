@@ -506,7 +506,7 @@ export interface OpenContent extends AsyncDisposable {
   readonly size: number
   /** Where the bytes in hand came from, so far; they add up to `size` once all are here. */
   counts(): SourceCounts
-  /** A number that grows with every byte that comes in for it, also of pieces that are not whole yet; by default what `counts` tells. */
+  /** A number that changes while bytes come in for it, or for what comes before it; by default what `counts` tells. */
   moved?(): number
   /**
    * The bytes of `range` in order. The first chunk arrives only once it may be relayed.
@@ -640,7 +640,8 @@ export interface ImageService {
 
 /** What a registry was given through this host: it is here too then, and other hosts may have it from here. Never throws. */
 export interface PushedContent {
-  blob(ref: ContentRef, size: number): Promise<void>
+  /** Keeps a blob, which has been proven, where this host has it nowhere else. */
+  blob(ref: ContentRef, incoming: IncomingBlob): Promise<void>
   /** @param ref a tag, or the manifest's digest */
   manifest(
     ref: ContentRef | TagRef,

@@ -2,7 +2,7 @@ import { describeError } from '@layerswarm/core/errors.ts'
 import { childrenOf, type Descriptor, type Manifest, OCTETS } from '@layerswarm/core/image/manifest.ts'
 import { scopeOf } from '@layerswarm/core/image/reference.ts'
 import type { Logger } from '@layerswarm/core/log.ts'
-import type { BlobStore, ContentIndex, ContentRef, ImageService, PushedContent, TagRef } from '../ports.ts'
+import type { BlobStore, ContentIndex, ContentRef, ImageService, IncomingBlob, PushedContent, TagRef } from '../ports.ts'
 import { storeBlob } from './store-blob.ts'
 
 export interface PushedDeps {
@@ -20,9 +20,13 @@ export class Pushed implements PushedContent {
     this.#deps = deps
   }
 
-  async blob(ref: ContentRef, size: number): Promise<void> {
+  async blob(ref: ContentRef, incoming: IncomingBlob): Promise<void> {
+    const { store, index } = this.#deps
+    const { digest } = ref
+    const { size } = incoming
     await this.#recorded(scopeOf(ref), async () => {
-      await this.#deps.index.link(scopeOf(ref), [{ digest: ref.digest, size, mediaType: OCTETS }])
+      if ((await store.stat(digest))?.state !== 'complete') await incoming.keep(digest)
+      await index.link(scopeOf(ref), [{ digest, size, mediaType: OCTETS }])
     })
   }
 
@@ -45,7 +49,7 @@ export class Pushed implements PushedContent {
     try {
       await work()
     } catch (error) {
-      this.#deps.log.warn({ scope, error: describeError(error) }, 'what was pushed could not be recorded here')
+      this.#deps.log.warn({ scope, error: describeError(error) }, 'what was pushed could not be kept here')
     }
   }
 }

@@ -1,7 +1,6 @@
 /** The push of blobs (OCI distribution specification, section Push), written through to the registry. */
 import { type Digest, parseDigest } from '@layerswarm/core/digest.ts'
-import { describeError, LayerswarmError } from '@layerswarm/core/errors.ts'
-import { type Logger, shortDigest } from '@layerswarm/core/log.ts'
+import { LayerswarmError } from '@layerswarm/core/errors.ts'
 import type { PushedContent } from '../ports.ts'
 import { Arrival } from './arrival.ts'
 import type { Exchange } from './exchange.ts'
@@ -12,7 +11,6 @@ import type { UploadSession, UploadSessions } from './upload-sessions.ts'
 export interface AcceptBlobDeps {
   readonly sessions: UploadSessions
   readonly pushed: PushedContent
-  readonly log: Logger
 }
 
 type UploadTarget = Extract<Target, { type: 'upload' }>
@@ -91,7 +89,9 @@ async function finish(
     if (error instanceof LayerswarmError && error.code === 'UPLOAD_MISMATCH') await deps.sessions.cancel(session, 'its digest was wrong')
     throw error
   }
-  await keep(deps, target, session, digest)
+  const { registry, repository } = target
+  await deps.pushed.blob({ registry, repository, digest, kind: 'blob' }, session.blob)
+  await deps.sessions.done(session)
   outcome.result = 'stored'
   await exchange.send(201, created(target, digest))
 }
@@ -122,24 +122,6 @@ async function sendRest(
     }
   }
   await upload.finish({ digest, size }, proven, { signal })
-}
-
-/** The registry has it; that this host cannot keep it as well fails no push. */
-async function keep(
-  { sessions, pushed, log }: AcceptBlobDeps,
-  target: UploadTarget,
-  session: UploadSession,
-  digest: Digest
-): Promise<void> {
-  const { registry, repository } = target
-  const { size } = session.blob
-  try {
-    await session.blob.keep(digest)
-    await pushed.blob({ registry, repository, digest, kind: 'blob' }, size)
-  } catch (error) {
-    log.warn({ digest: shortDigest(digest), error: describeError(error) }, 'a pushed blob could not be kept here')
-  }
-  await sessions.done(session)
 }
 
 function arrivalOf(exchange: Exchange, { blob }: UploadSession, outcome: Outcome): Arrival {

@@ -86,7 +86,7 @@ async function write(deps: RouterDeps, exchange: Exchange, target: Exclude<Targe
   if ('byDefault' in target && target.byDefault) throw new LayerswarmError('PUSH_UNNAMED', { detail: target.written })
   if (target.type === 'upload') {
     admit(deps, exchange, target, outcome)
-    return await acceptBlob({ ...push, log: deps.log }, exchange, target, outcome)
+    return await acceptBlob(push, exchange, target, outcome)
   }
   if (target.type !== 'manifest' || exchange.method !== 'PUT') {
     exchange.onRefusal.Allow = [...READING, ...(target.type === 'manifest' ? ['PUT'] : [])].join(', ')
