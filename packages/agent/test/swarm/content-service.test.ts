@@ -262,6 +262,18 @@ describe('without a tracker’s word', () => {
     assert.deepEqual(bench.peers.dialled, ['old'])
   })
 
+  test('a host with limits says what can be expected of it, others say nothing', async () => {
+    for (const options of [{ linkRate: 80_000 }, {}]) {
+      await using bench = await SwarmBench.open({ connected: true, ...options })
+      const blob = fixtureBlob(MIB)
+      await bench.put(blob)
+      bench.directory.answer = () => Promise.reject(new Error('enough'))
+      await using content = await bench.open(blob)
+      await bytesOf(content)
+      assert.equal(bench.directory.requests[0]?.rate, options.linkRate)
+    }
+  })
+
   test('a host that the registry does not grant access asks for a plan without leases', async () => {
     await using bench = await SwarmBench.open({ connected: true })
     const blob = fixtureBlob(3 * MIB)

@@ -28,6 +28,8 @@ export interface BenchOptions {
   readonly knownPeers?: readonly string[]
   /** Whether the registry proves that what it sends is its own. */
   readonly overTls?: boolean
+  /** What this host is limited to, bytes a second. */
+  readonly linkRate?: number
 }
 
 /** One agent's swarm and content service: a real registry over loopback, peers, tracker and store in memory. */
@@ -88,6 +90,7 @@ export class SwarmBench implements AsyncDisposable {
     )
     this.service = this.#parts.use(
       new SwarmContentService({
+        linkRate: options.linkRate,
         store,
         swarm: this.swarm,
         directory: this.directory,
