@@ -46,8 +46,14 @@ export function rowOf(subject: string, samples: readonly Sample[]): Row {
   }
 }
 
-function median(values: readonly number[]): number {
+/** The middle of `values`. */
+export function median(values: readonly number[]): number {
   const sorted = values.toSorted((a, b) => a - b)
   const middle = Math.floor(sorted.length / 2)
   return sorted.length % 2 === 1 ? (sorted[middle] ?? 0) : ((sorted[middle - 1] ?? 0) + (sorted[middle] ?? 0)) / 2
+}
+
+/** A figure as tables show it: to a thousandth. */
+export function rounded(value: number): number {
+  return Number(value.toFixed(3))
 }

@@ -29,8 +29,11 @@ export class Registry {
     this.process = process
   }
 
-  /** Starts the registry, on the content that it had if it ran before. */
-  static async start(host: Host): Promise<Registry> {
+  /**
+   * Starts the registry, on the content that it had if it ran before.
+   * @param options.cacheOf the URL of a registry that this one caches, instead of having content of its own
+   */
+  static async start(host: Host, options: { readonly cacheOf?: string } = {}): Promise<Registry> {
     const root = join(host.dir, 'registry')
     mkdirSync(root, { recursive: true })
     const config = join(host.dir, 'registry.json')
@@ -41,7 +44,8 @@ export class Registry {
         version: '0.1',
         log: { level: 'warn', accesslog: { disabled: false } },
         storage: { filesystem: { rootdirectory: root }, cache: { blobdescriptor: 'inmemory' } },
-        http: { addr: `:${REGISTRY_PORT}` }
+        http: { addr: `:${REGISTRY_PORT}` },
+        ...(options.cacheOf === undefined ? {} : { proxy: { remoteurl: options.cacheOf } })
       })
     )
     const process = host.start('registry', 'docker-registry', ['serve', config])
