@@ -122,6 +122,7 @@ export class SwarmContentService implements ContentService {
     return new TransferContent({
       reader: live,
       transfer,
+      moved: () => this.#deps.swarm.moved(transfer.pull),
       waiting: (piece, waiting) => this.#deps.swarm.reader(ref.digest, piece, waiting),
       passThrough: () => new PassThroughContent(ref, live.layout.size, this.#deps.registry),
       closed: () => {

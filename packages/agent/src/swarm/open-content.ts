@@ -30,7 +30,9 @@ export class StoredContent implements OpenContent {
 
 interface TransferContentParts {
   readonly reader: BlobReader
-  readonly transfer: Pick<Transfer, 'counts' | 'has' | 'moved'>
+  readonly transfer: Pick<Transfer, 'counts' | 'has'>
+  /** Changes with every byte that comes in for the same pull: while it does, this blob waits for its turn on the link. */
+  readonly moved: () => number
   /** Tells the scheduler which piece this reader needs next. */
   readonly waiting: (piece: number, waiting: boolean) => void
   readonly passThrough: () => OpenContent
@@ -54,7 +56,7 @@ export class TransferContent implements OpenContent {
   }
 
   moved(): number {
-    return this.#parts.transfer.moved + (this.#passing?.counts().registry ?? 0)
+    return this.#parts.moved() + (this.#passing?.counts().registry ?? 0)
   }
 
   async *read(range: ByteRange, options: ReadOptions = {}): AsyncIterable<Uint8Array> {

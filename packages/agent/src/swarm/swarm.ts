@@ -52,6 +52,8 @@ export class Swarm implements AsyncDisposable {
   readonly #state: SwarmState
   readonly #running = new Map<Digest, Running>()
   readonly #starting = new Map<Digest, Promise<Transfer>>()
+  /** Bytes that came for blobs that are no longer under way. */
+  #movedBefore = 0
   readonly #closing = new Map<Digest, Promise<void>>()
   readonly #disputes: Disputes
   readonly #stop = new AbortController()
@@ -135,6 +137,13 @@ export class Swarm implements AsyncDisposable {
     await transfer.recallClaims()
     void this.#tick()
     return transfer
+  }
+
+  /** Changes with every byte that comes in for a blob of `pull`. */
+  moved(pull: string): number {
+    let bytes = this.#movedBefore
+    for (const { transfer } of this.#running.values()) if (transfer.pull === pull) bytes += transfer.moved
+    return bytes
   }
 
   /** Settles when the blob is committed. @throws why it was given up */
@@ -236,6 +245,7 @@ export class Swarm implements AsyncDisposable {
     const running = this.#running.get(digest)
     if (running === undefined) return
     this.#running.delete(digest)
+    this.#movedBefore += running.transfer.moved
     this.dispatch({ type: 'close', blob: digest })
     running.transfer.close()
     const closing = Promise.resolve(running.transfer.partial[Symbol.asyncDispose]()).finally(() => this.#closing.delete(digest))

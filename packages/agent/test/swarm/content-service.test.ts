@@ -289,6 +289,20 @@ describe('without a tracker’s word', () => {
   })
 })
 
+test('a blob that waits behind others of its image sees that bytes come in', async () => {
+  const client = new MemoryRegistryClient([])
+  client.hangs = true
+  await using bench = await SwarmBench.open({ client })
+  const [first, second] = [fixtureBlob(2 * MIB), fixtureBlob(MIB + 1)]
+  await bench.put(first)
+  await using waiting = await bench.open(second)
+  assert.equal(waiting.moved?.(), 0)
+  client.hangs = false
+  await using content = await bench.open(first)
+  assert.ok((await bytesOf(content)).equals(first.bytes))
+  assert.equal(waiting.moved?.(), 2 * MIB)
+})
+
 describe('a fetch that nobody reads', () => {
   test('goes on for thirty seconds, then stops; a client that comes back meanwhile keeps it', async () => {
     const clock = new ManualClock()

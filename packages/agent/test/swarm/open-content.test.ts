@@ -21,7 +21,8 @@ async function arriving() {
   let closed = 0
   const content = new TransferContent({
     reader,
-    transfer: { counts: { local: 1, peer: 2, registry: 3 }, moved: 0, has: (piece) => partial.have().has(piece) },
+    transfer: { counts: { local: 1, peer: 2, registry: 3 }, has: (piece) => partial.have().has(piece) },
+    moved: () => 6,
     waiting: (piece, waiting) => waits.push([piece, waiting]),
     passThrough: () => passing(passed),
     closed: () => {
