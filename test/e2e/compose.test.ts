@@ -48,7 +48,7 @@ describe('docker-compose up starts a registry, a tracker and three agents', { ti
   }
 
   test('all agents find the tracker', async () => {
-    const fleet = async () => JSON.parse((await host.client.http('http://127.0.0.1:5061/v1/fleet')).text)
+    const fleet = async () => JSON.parse((await host.client.http('http://127.0.0.1:8061/v1/fleet')).text)
     assert.ok(await waitUntil(async () => (await fleet()).hosts.length === MIRRORS.length, 20_000))
     const names = (await fleet()).hosts.map(({ name }: { name: string }) => name)
     assert.deepEqual(names.sort(), ['agent1', 'agent2', 'agent3'])

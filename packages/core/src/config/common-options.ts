@@ -21,7 +21,11 @@ export const commonOptions = {
 }
 
 /** The tracker's HTTP side, also where it is embedded. */
-export const httpListen = option(listenAddress, "where the tracker's HTTP API listens", { host: '127.0.0.1', port: 5061 })
+export const httpListen = option(
+  listenAddress,
+  "where the tracker's HTTP API and page listen; browsers refuse port 5061, so choose another to look at the page",
+  { host: '127.0.0.1', port: 5061 }
+)
 
 /** How this host is called by people. */
 export const hostName = derived(nameText, 'how people call this host', { text: "the host's name", from: (_, { hostname }) => hostname })
