@@ -54,7 +54,7 @@ export function landed(state: SwarmState, blob: BlobState, event: BlobEvent & { 
       state.pace = smooth(state.pace, took)
     }
   }
-  if (fromRegistry) noteRegistryPiece(blob, piece, event.bytes, now)
+  if (fromRegistry) noteRegistryPiece(state, blob, piece, event.bytes, now)
   setAssigned(state, blob, piece, false)
   blob.arrivedAt = now
   state.arrivedAt = now

@@ -1,6 +1,7 @@
 /** The scheduler's registry half: leases in hand become ranged requests, and what came of them is reported. */
 import type { Lease } from '@layerswarm/core/claims.ts'
 import { type PieceRun, piecesOfRun, RUN_PIECES, runOf } from '@layerswarm/core/piece-layout.ts'
+import { noteFirstPiece } from './fetch-slots.ts'
 import type { SwarmCommand } from './messages.ts'
 import { backOff, noteThroughput, restartWindow } from './parallel.ts'
 import { type BlobState, isUnanswered, leaseOf, removeCopy, removeRequest, type SwarmState, setAssigned, smooth } from './state.ts'
@@ -103,11 +104,19 @@ function needsFetch(blob: BlobState): boolean {
   return workUnderWay(blob) < FIRST_BYTES_AHEAD * blob.firstByteMs + parallel.streams * blob.pieceMs
 }
 
+/** A blob whose reader waits is not kept from its first byte by others. */
+function hasSlot(state: SwarmState, blob: BlobState): boolean {
+  if (blob.fetches.length > 0 || blob.readers.size > 0) return true
+  let open = 0
+  for (const { fetches } of state.blobs.values()) open += fetches.length
+  return open < state.fetching.slots
+}
+
 /** Starts registry transfers for what is assigned. */
 export function startFetches(state: SwarmState, blob: BlobState, now: number): SwarmCommand[] {
   const commands: SwarmCommand[] = []
   if (now < blob.registryRetryAt || blob.assigned.count === 0) return commands
-  while (needsFetch(blob)) {
+  while (needsFetch(blob) && hasSlot(state, blob)) {
     const waiting = Math.min(...blob.readers.keys())
     const run = (Number.isFinite(waiting) ? nextSpan(blob, waiting) : undefined) ?? nextSpan(blob, 0)
     if (run === undefined) break
@@ -120,7 +129,7 @@ export function startFetches(state: SwarmState, blob: BlobState, now: number): S
 }
 
 /** A piece has come from the registry, news or not: it was paid for, and it shows how long pieces take, and the first one. */
-export function noteRegistryPiece(blob: BlobState, piece: number, bytes: number, now: number): void {
+export function noteRegistryPiece(state: SwarmState, blob: BlobState, piece: number, bytes: number, now: number): void {
   const fetch = blob.fetches.find((candidate) => piece >= candidate.next && piece < candidate.run.first + candidate.run.count)
   blob.report.bytes += bytes - (fetch?.counted ?? 0)
   blob.registryFailures = 0
@@ -130,6 +139,7 @@ export function noteRegistryPiece(blob: BlobState, piece: number, bytes: number,
   const first = fetch.next === fetch.run.first
   const gap = now - Math.max(blob.registryArrivedAt, first ? fetch.since : 0)
   if (!first || blob.fetches.length > 1 || blob.pieceMs === 0) blob.pieceMs = smooth(blob.pieceMs, gap)
+  if (first) noteFirstPiece(state.fetching, now - fetch.since)
   if (first) blob.firstByteMs = smooth(blob.firstByteMs, Math.max(0, now - fetch.since - blob.pieceMs))
   blob.registryArrivedAt = now
   fetch.next = piece + 1

@@ -137,7 +137,8 @@ export function isStalled(state: SwarmState, neighbour: Neighbour, now: number):
 
 /** Requests to repeat elsewhere: only once nothing is left to request, and only so many. */
 export function chooseHedges(state: SwarmState, blob: BlobState, now: number): { request: Request; holder: Neighbour }[] {
-  if (blob.wanted.count > 0 || blob.requests.size === 0 || state.pace === 0) return []
+  if (blob.requests.size === 0 || state.pace === 0) return []
+  for (const { wanted } of state.blobs.values()) if (wanted.count > 0) return []
   const budget = Math.max(HEDGE_MIN, Math.floor(blob.layout.pieces * HEDGE_SHARE)) - blob.hedges
   // What this host's own limit holds up comes no sooner from elsewhere.
   const late = Math.max(HEDGE_MIN_MS, HEDGE_PACES * Math.max(state.pace, state.requests * pieceTime(state)))

@@ -10,6 +10,7 @@ import type { Digest } from '@layerswarm/core/digest.ts'
 import { type PieceLayout, type PieceRun, runOf } from '@layerswarm/core/piece-layout.ts'
 import { PieceSet } from '@layerswarm/core/piece-set.ts'
 import type { Faring } from '../ports.ts'
+import { createFetchSlots, type FetchSlots } from './fetch-slots.ts'
 import { createParallel, type Parallel } from './parallel.ts'
 
 /** One piece asked of one neighbour. */
@@ -129,6 +130,7 @@ export interface SwarmState {
   pace: number
   nextOrder: number
   nextFetch: number
+  readonly fetching: FetchSlots
   /** What this host may receive, bytes a second; undefined for as much as its link carries. */
   readonly downloadLimit: number | undefined
   /** Uniform in [0, 1): seeded by whoever makes the state. */
@@ -151,6 +153,7 @@ export function createState(self: string, random: () => number, trackerUp: boole
     pace: 0,
     nextOrder: 0,
     nextFetch: 0,
+    fetching: createFetchSlots(),
     downloadLimit,
     random
   }

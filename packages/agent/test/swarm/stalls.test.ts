@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { BLOB, of, range, TestHost } from './test-host.ts'
+import { BLOB, digestNamed, of, range, TestHost } from './test-host.ts'
 
 /** A host that knows the pace of its swarm: `ms` from request to piece. */
 function paced(ms: number, pieces = 64, neighbours = ['a', 'b']): TestHost {
@@ -131,6 +131,18 @@ describe('hedging', () => {
     host.has('b', range(1, 4))
     assert.ok(host.blob().wanted.count > 0)
     assert.deepEqual(of(waitFor(host, 450), 'request'), [])
+  })
+
+  test('waits while anything of another blob can be asked for', () => {
+    const host = inFlight(3)
+    const other = digestNamed('other')
+    host.open(64, { blob: other })
+    host.has('a', range(0, 64), { blob: other })
+    assert.ok(host.blob(other).wanted.count > 0)
+    assert.deepEqual(
+      of(waitFor(host, 300), 'request').filter(({ blob }) => blob === BLOB),
+      []
+    )
   })
 
   test('goes as far as one per cent of a large blob, and never to the one that is late', () => {

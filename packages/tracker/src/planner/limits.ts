@@ -29,8 +29,11 @@ export const LEASE_AHEAD_MS = 250
 export const RUNS_OUT_PER_BLOB = 16
 /** Leases of one holder and blob at most: what is lost with a host that dies. */
 export const MAX_RUNS_PER_HOLDER = 32
-/** Second runs of an image's layers are leased in one plan up to this many runs out. */
-export const FIRST_PLAN_RUNS = 8
+/**
+ * Runs of an image's layers leased to one host at a time: with more, the first hosts that ask hold all of the small ones
+ * and the others wait; with fewer, a host runs dry between two reports.
+ */
+export const FIRST_PLAN_RUNS = 6
 
 /**
  * A holder that says nothing for so long is given up, ms. A process that dies closes its connection, so only a host
