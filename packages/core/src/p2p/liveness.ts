@@ -16,6 +16,8 @@ const SIGN_BYTES = 24
 const LOOKS = 8
 /** At this look of silence, and at each later one, the other end is asked for a sign of life; a busy connection never is. */
 const ASK_AT_LOOK = 3
+/** A look that comes later than so many others would have is late by this process's own fault. */
+const HELD_UP_LOOKS = 3
 /** The round trip decides how the receive window grows; routes change. */
 const MEASURE_EVERY_MS = 30_000
 
@@ -43,6 +45,7 @@ function watch(connection: MessageStream, ping: () => void, deadAfterMs: number)
   let heardAt = performance.now()
   let measuredAt = heardAt
   let busyAt = heardAt
+  let lookedAt = heardAt
   const lookMs = deadAfterMs / LOOKS
   const onMessage = ({ data }: StreamMessageEvent) => {
     heardAt = performance.now()
@@ -50,6 +53,9 @@ function watch(connection: MessageStream, ping: () => void, deadAfterMs: number)
   }
   const timer = setInterval(() => {
     const now = performance.now()
+    // What came while this process was held up has yet to be read: the silence is its own.
+    if (now - lookedAt > HELD_UP_LOOKS * lookMs) heardAt = now
+    lookedAt = now
     const patience = now - busyAt >= RESTS_AFTER * deadAfterMs ? RESTING : 1
     const silence = now - heardAt
     if (silence >= deadAfterMs * patience) connection.abort(new Error(`nothing heard for ${Math.round(silence)} ms`))

@@ -196,6 +196,23 @@ test('an idle connection between living hosts stays', async () => {
   assert.equal(await Promise.race([down, pinged.then(() => 'alive')]), 'alive')
 })
 
+test('a host that was held up itself takes nobody for dead', async () => {
+  await using a = await loopbackNode({ deadAfterMs: 200 })
+  await using b = await loopbackNode({ deadAfterMs: 200 })
+  let resumedAt = Number.POSITIVE_INFINITY
+  const { promise: alive, resolve } = Promise.withResolvers<void>()
+  await using between = await proxy(a, (chunk) => {
+    if (performance.now() > resumedAt + 200) resolve()
+    return chunk
+  })
+  await b.connect([between.address], { peer: a.id })
+  await streamPair({ a, b })
+  const down = Promise.race([next(a, 'down'), next(b, 'down')])
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 500)
+  resumedAt = performance.now()
+  assert.equal(await Promise.race([down, alive.then(() => 'alive')]), 'alive')
+})
+
 test('a connection that nobody uses for long is asked for signs of life less often, and may be silent for longer', async () => {
   const deadAfterMs = 300
   await using a = await loopbackNode({ deadAfterMs })
