@@ -44,7 +44,9 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
   'five hosts': { ...gib, hosts: 5 },
   '100 MiB, 12': { layers: [100 * 1024 ** 2], hosts: 12 },
   'three layers of 256 MiB in all, 12 at 80 Mbit/s': { layers: [128, 96, 32].map((m) => m * 1024 ** 2), hosts: 12, rate: 10_000_000 },
+  'the same, arriving over 10 s': { layers: [128, 96, 32].map((m) => m * 1024 ** 2), hosts: 12, rate: 10_000_000, arrivals: 10_000 },
   '64 layers of 200 KiB, 12': { layers: Array.from({ length: 64 }, () => 200 * 1024), hosts: 12 },
+  '64 layers of 200 KiB, 12 at 80 Mbit/s': { layers: Array.from({ length: 64 }, () => 200 * 1024), hosts: 12, rate: 10_000_000 },
   '3 zones, 51': { ...gib, hosts: 51, zones: 3, zoneLink: 2 },
   '3 zones, 1000': { ...gib, hosts: 1000, zones: 3, zoneLink: 4 },
   '3 zones, 10 % die, 51': { ...gib, hosts: 51, zones: 3, zoneLink: 2, deaths: 0.1 }
