@@ -80,6 +80,7 @@ async function all(order: (part: number) => Order): Promise<Done & { cpu: number
   return {
     sent: sum('sent'),
     received: sum('received'),
+    lost: sum('lost'),
     cpu: (await usage()).cpu - before.cpu,
     seconds: (performance.now() - began) / 1000
   }
@@ -125,7 +126,8 @@ try {
     ['plans of ten layers', PLANS, (at) => ({ do: 'plan', agents: PLANS / PROCESSES, image: 2000 + at })]
   ]
   for (const [what, count, order] of rates) {
-    const { cpu } = await all(order)
+    const { cpu, lost } = await all(order)
+    if (lost > 0) throw new Error(`${lost} agents lost their connection: the machine is too busy to measure anything`)
     tell(what, `${Math.round(count / cpu)} a second on one core, ${Math.round((cpu / count) * 1e6)} µs each`)
   }
   tell('resident memory in the end', `${Math.round((await usage()).rss / MIB)} MiB`)

@@ -15,6 +15,8 @@ export type Order =
 export interface Done {
   readonly sent: number
   readonly received: number
+  /** Agents that have lost their connection since they made it. */
+  readonly lost: number
 }
 
 /** Handshakes at a time: a tracker has limits of its own. */
@@ -88,5 +90,9 @@ process.on('message', async (order: Order) => {
   const count = (what: 'sent' | 'received') => agents.reduce((sum, agent) => sum + agent[what], 0)
   const [sent, received] = [count('sent'), count('received')]
   await obey(order)
-  process.send?.({ sent: count('sent') - sent, received: count('received') - received } satisfies Done)
+  process.send?.({
+    sent: count('sent') - sent,
+    received: count('received') - received,
+    lost: agents.filter(({ lost }) => lost).length
+  } satisfies Done)
 })

@@ -43,12 +43,16 @@ export class BenchAgent {
   /** Messages sent, and received. */
   sent = 0
   received = 0
+  /** Its stream has ended. */
+  lost = false
 
   private constructor(stream: FramedStream) {
     this.#stream = stream
     stream.start({
       onMessage: (body) => this.#take(decodeMessage(trackerMessage, body)),
-      onClose: (error) => error && process.emitWarning(error)
+      onClose: () => {
+        this.lost = true
+      }
     })
   }
 

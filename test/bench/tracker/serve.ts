@@ -7,7 +7,7 @@ import { startTracker } from '@layerswarm/tracker/tracker.ts'
 export interface Usage {
   readonly cpu: number
   readonly rss: number
-  /** Live objects, after a collection. */
+  /** Objects: live ones, after a collection. */
   readonly heap: number
 }
 
@@ -19,8 +19,8 @@ process.send?.({ id: tracker.id, address: tracker.p2p[0] })
 
 process.on('disconnect', () => process.exit())
 process.on('message', (order: 'usage' | 'collect') => {
-  const { user, system } = process.cpuUsage()
-  const { rss } = process.memoryUsage()
   if (order === 'collect') globalThis.gc?.()
-  process.send?.({ cpu: (user + system) / 1e6, rss, heap: process.memoryUsage().heapUsed } satisfies Usage)
+  const { user, system } = process.cpuUsage()
+  const { rss, heapUsed } = process.memoryUsage()
+  process.send?.({ cpu: (user + system) / 1e6, rss, heap: heapUsed } satisfies Usage)
 })
