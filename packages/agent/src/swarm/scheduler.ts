@@ -40,7 +40,8 @@ const RETIRE_MS = 5000
 /** Applies one event. @param now milliseconds on the scale of every other `now` */
 export function step(state: SwarmState, event: SwarmEvent, now: number): readonly SwarmCommand[] {
   const commands = apply(state, event, now)
-  if (event.type !== 'available' || !event.gone) fill(state, now, commands)
+  // Bytes that arrive free nothing to hand out; they come from every blob, each time right before a tick.
+  if (event.type !== 'arriving' && (event.type !== 'available' || !event.gone)) fill(state, now, commands)
   return commands
 }
 
