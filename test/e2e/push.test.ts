@@ -1,7 +1,11 @@
 // needs: root ip tc nsenter unshare docker-registry containerd ctr dockerd docker podman skopeo
 import assert from 'node:assert/strict'
+import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
+import { digestOf, hexOf } from '@layerswarm/core/digest.ts'
+import { MEDIA_TYPES } from '@layerswarm/core/image/manifest.ts'
+import { SeededRandom } from '@layerswarm/testkit/seeded-random.ts'
 import { Containerd } from '../harness/containerd.ts'
 import { Docker } from '../harness/docker.ts'
 import { Fleet } from '../harness/fleet.ts'
@@ -101,6 +105,25 @@ class PushFleet implements AsyncDisposable {
   }
 }
 
+/** Writes what `helm push` makes of a chart, as an image layout with the tag 1. @returns the digest of its manifest */
+function writeChart(layout: string): string {
+  const blobs = join(layout, 'blobs/sha256')
+  mkdirSync(blobs, { recursive: true })
+  const put = (bytes: Uint8Array, mediaType: string) => {
+    const digest = digestOf(bytes)
+    writeFileSync(join(blobs, hexOf(digest)), bytes)
+    return { mediaType, digest, size: bytes.byteLength }
+  }
+  const config = put(Buffer.from('{"name":"chart","version":"1.0.0"}'), 'application/vnd.cncf.helm.config.v1+json')
+  const layer = put(new SeededRandom('chart').bytes(2 * MIB), 'application/vnd.cncf.helm.chart.content.v1.tar+gzip')
+  const mediaType = MEDIA_TYPES.ociManifest
+  const manifest = put(Buffer.from(JSON.stringify({ schemaVersion: 2, mediaType, config, layers: [layer] })), mediaType)
+  const annotations = { 'org.opencontainers.image.ref.name': '1' }
+  writeFileSync(join(layout, 'oci-layout'), '{"imageLayoutVersion":"1.0.0"}')
+  writeFileSync(join(layout, 'index.json'), JSON.stringify({ schemaVersion: 2, manifests: [{ ...manifest, annotations }] }))
+  return manifest.digest
+}
+
 const stack = new AsyncDisposableStack()
 let under: PushFleet
 before(async () => {
@@ -136,6 +159,26 @@ describe('what a client pushes through an agent is at the registry and in the fl
     await containerd.fetch(source)
     await containerd.ctr(['images', 'push', '--plain-http', `${through}/pushed/ctr:1`, source])
     await under.assertPushed('pushed/ctr', '1')
+  })
+
+  test('skopeo, with a Helm chart, which is then pulled, listed and checked like an image', async () => {
+    const { pusher, through, registry, fleet, other } = under
+    const layout = join(pusher.dir, 'chart')
+    const chart = writeChart(layout)
+    const { code, stderr } = await under.skopeo(pusher, `oci:${layout}:1`, `docker://${through}/pushed/chart:1`)
+    assert.equal(code, 0, stderr)
+    const name = `${registry}/pushed/chart:1`
+    const command = async (...args: string[]) => {
+      const done = await layerswarm(fleet.host(2), [...args, '--json'])
+      assert.equal(done.code, 0, done.stderr)
+      return done.stdout
+    }
+    const { digest, counts } = JSON.parse(await command('pull', name))
+    assert.deepEqual([digest, counts.registry], [chart, 0])
+    assert.match(await command('ls'), /pushed\/chart:1/)
+    assert.match(await command('check', name, '--verify'), /"complete"/)
+    under.assertNotFetched('pushed/chart')
+    await other.expect(registry, `pushed/chart/manifests/${chart}`, chart)
   })
 
   test('skopeo, whose second tag moves no layer', async () => {
