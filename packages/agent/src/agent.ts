@@ -1,15 +1,11 @@
 /**
  * The agent's composition root: reads top to bottom, and stops in reverse. Only this file knows which part is which.
  */
-import { mkdir } from 'node:fs/promises'
 import { type Clock, systemClock } from '@layerswarm/core/clock.ts'
 import { formatHostPort } from '@layerswarm/core/config/addresses.ts'
-import { hostFacts } from '@layerswarm/core/config/options.ts'
-import { LayerswarmError } from '@layerswarm/core/errors.ts'
 import type { Logger } from '@layerswarm/core/log.ts'
-import { type AgentMetrics, createAgentMetrics, createMetricsRegistry } from '@layerswarm/core/metrics.ts'
 import { readClusterKey } from '@layerswarm/core/p2p/cluster-key.ts'
-import { type Identity, loadIdentity } from '@layerswarm/core/p2p/identity.ts'
+import { loadIdentity } from '@layerswarm/core/p2p/identity.ts'
 import { createNode, type P2pNode } from '@layerswarm/core/p2p/node.ts'
 import { VERSION } from '@layerswarm/core/version.ts'
 import { reachableAt } from './addresses.ts'
@@ -23,33 +19,24 @@ import { KnownPeers } from './directory/known-peers.ts'
 import { OfflineDirectory } from './directory/offline-directory.ts'
 import { TrackerDirectory } from './directory/tracker-directory.ts'
 import { TrackerPins } from './directory/tracker-pins.ts'
-import { defaultMaxBytes } from './disk-bound.ts'
 import { shareForeign } from './foreign.ts'
 import { ForeignImages } from './images/foreign-images.ts'
 import { Images } from './images/image-service.ts'
 import { LocalImages } from './images/local-images.ts'
 import { Pushed } from './images/pushed.ts'
+import { createSwarm } from './make-swarm.ts'
 import { Mirror } from './mirror/mirror.ts'
 import { Libp2pPeerNetwork } from './peers/network.ts'
-import type { BlobStore, DirectoryNote, ImageService, PeerDirectory, PeerNetwork } from './ports.ts'
-import { type RateLimits, rateLimits } from './rate-limits.ts'
-import { authPaths } from './registry/auth-paths.ts'
-import { UndiciRegistryClient } from './registry/registry-client.ts'
-import { registrySource } from './registry/registry-source.ts'
-import { StoredCredentials } from './registry/stored-credentials.ts'
+import type { DirectoryNote } from './ports.ts'
 import { Seeder } from './seeds/seeder.ts'
 import { agentStatus } from './status.ts'
-import type { ForeignStore } from './store/foreign-store.ts'
-import { FsBlobStore } from './store/fs-blob-store.ts'
+import { openStorage, scraped } from './storage.ts'
 import { Ingested } from './store/ingested.ts'
 import { JoinedStore } from './store/joined-store.ts'
 import { SwarmContentService } from './swarm/content-service.ts'
 import { OriginAccess } from './swarm/origin-access.ts'
 import { nextUpload } from './swarm/policy.ts'
-import { SoloNetwork } from './swarm/solo-network.ts'
-import { Swarm } from './swarm/swarm.ts'
-
-const USER_AGENT = `layerswarm/${VERSION}`
+import type { Swarm } from './swarm/swarm.ts'
 
 export interface RunningAgent extends AsyncDisposable {
   /** Its peer id. */
@@ -187,93 +174,6 @@ export async function startAgent(config: AgentConfig, { log, clock = systemClock
   return { id: node.id, ...at, p2p: node.addresses, [Symbol.asyncDispose]: () => running.disposeAsync() }
 }
 
-/**
- * The images of a data directory without a daemon: no listener, no peers, the registry alone.
- * @throws {LayerswarmError} STORE_BUSY while an agent has the directory open, STORE_FAILED, STORE_FULL
- */
-export async function openLocal(
-  config: AgentConfig,
-  { log, clock = systemClock }: AgentDeps
-): Promise<AsyncDisposable & { readonly images: ImageService; readonly local: LocalImages }> {
-  await using parts = new AsyncDisposableStack()
-  const local = parts.use(await openStorage(config, log))
-  const { store, registry } = local
-  const identity = await loadIdentity(config.dataDir)
-  const directory = new OfflineDirectory()
-  const swarm = parts.use(createSwarm({ local, store, identity, peers: new SoloNetwork(identity.id), directory, clock, log }))
-  const access = new OriginAccess({ registry, clock })
-  const content = parts.use(new SwarmContentService({ store, swarm, directory, registry, access, knownPeers: () => [], clock, log }))
-  const runtime = new ContainerdImages({
-    find: () => findContainerd({ address: config.containerdAddress, root: config.containerdRoot })
-  })
-  const images = new Images({ registry, index: store.content, content, runtime, clock, log }, { staleTags: config.staleTags })
-  const imagesHere = new LocalImages({ store, index: store.content, images, uploads: registry.uploads, registry, clock, log })
-  const running = parts.move()
-  return { images, local: imagesHere, [Symbol.asyncDispose]: () => running.disposeAsync() }
-}
-
-interface Storage extends AsyncDisposable {
-  readonly store: FsBlobStore
-  readonly registry: UndiciRegistryClient
-  readonly overTls: (registry: string) => boolean
-  readonly limits: RateLimits
-  readonly metrics: AgentMetrics
-  readonly metricsRegistry: ReturnType<typeof createMetricsRegistry>
-}
-
-async function openStorage(config: AgentConfig, log: Logger): Promise<Storage> {
-  await using parts = new AsyncDisposableStack()
-  const metricsRegistry = createMetricsRegistry()
-  const metrics = createAgentMetrics(metricsRegistry)
-  // Blobs of private repositories lie here.
-  await mkdir(config.dataDir, { recursive: true, mode: 0o700 }).catch((cause: unknown) => {
-    throw new LayerswarmError('STORE_FAILED', { detail: config.dataDir, cause })
-  })
-  const maxBytes = config.maxDisk ?? (await defaultMaxBytes(config.dataDir))
-  const store = parts.use(await FsBlobStore.open({ dataDir: config.dataDir, maxBytes }, { log }))
-  const { env, home } = hostFacts()
-  const files = config.registryAuth === 'none' ? [] : authPaths({ env, home, uid: process.getuid?.() })
-  const named = config.registryAuth === 'none' ? undefined : config.registryAuth
-  const credentials = parts.use(new StoredCredentials({ clock: systemClock, log }, { named, files, env }))
-  const limits = rateLimits(config, systemClock)
-  const registries = new Map(config.registry.map((host) => [host, { insecure: config.insecureRegistry.includes(host) }]))
-  const registry = parts.use(
-    new UndiciRegistryClient(
-      {
-        log,
-        credentials,
-        limit: limits.registry,
-        metrics: {
-          onRequest: ({ registry, status }) => metrics.registryRequests.inc({ registry, status: String(status) }),
-          onBytes: ({ bytes }) => metrics.bytes.inc({ direction: 'in', source: 'registry' }, bytes),
-          onSent: ({ bytes }) => metrics.bytes.inc({ direction: 'out', source: 'registry' }, bytes)
-        }
-      },
-      { registries, certsDirs: config.certsDir, env, userAgent: USER_AGENT }
-    )
-  )
-  const open = parts.move()
-  const overTls = (host: string) => registries.get(host)?.insecure === false
-  return { store, registry, overTls, limits, metrics, metricsRegistry, [Symbol.asyncDispose]: () => open.disposeAsync() }
-}
-
-/** The metrics, with what is only worth counting when somebody asks. */
-function scraped(
-  { store, metrics, metricsRegistry }: Storage,
-  containerd: Pick<ForeignStore, 'usage'>
-): Pick<Storage['metricsRegistry'], 'metrics' | 'contentType'> {
-  return {
-    contentType: metricsRegistry.contentType,
-    metrics: async () => {
-      const { complete, partial } = store.usage()
-      metrics.storeBytes.set({ state: 'complete' }, complete)
-      metrics.storeBytes.set({ state: 'partial' }, partial)
-      metrics.storeBytes.set({ state: 'containerd' }, containerd.usage().offered.bytes)
-      return await metricsRegistry.metrics()
-    }
-  }
-}
-
 interface DirectoryDeps {
   readonly node: P2pNode
   readonly clock: Clock
@@ -297,36 +197,4 @@ async function openDirectory(
     { trackers: config.tracker, self: { name, zone, version: VERSION, seeds: true, ...reachableAt(listen, config.announce) } }
   )
   return stack.use(directory)
-}
-
-interface SwarmParts {
-  readonly local: Storage
-  /** Where it answers from, and writes to. */
-  readonly store: BlobStore
-  readonly identity: Identity
-  readonly peers: PeerNetwork
-  readonly directory: PeerDirectory
-  readonly clock: Clock
-  readonly log: Logger
-}
-
-function createSwarm({ local, store, identity, peers, directory, clock, log }: SwarmParts): Swarm {
-  const { registry, metrics } = local
-  return new Swarm({
-    store,
-    peers,
-    directory,
-    registrySource: (ref, layout) => registrySource(registry, ref, layout),
-    overTls: local.overTls,
-    key: identity.key,
-    clock,
-    log,
-    random: Math.random,
-    downloadLimit: local.limits.rates.download,
-    metrics: {
-      pieceFailure: (reason) => metrics.pieceFailures.inc({ reason }),
-      received: (source, bytes) => source === 'peer' && metrics.bytes.inc({ direction: 'in', source }, bytes),
-      committed: (seconds) => metrics.pullSeconds.observe(seconds)
-    }
-  })
 }

@@ -23,9 +23,9 @@ export function platformOption(whose: string, byDefault = "this host's"): Option
 
 /** Options of the agent that count where none runs. */
 export function addLocalOptions(command: Command): Command {
-  return addOptions(command, agentOptions, ['registry', 'insecureRegistry', 'dataDir']).addHelpText(
+  return addOptions(command, agentOptions, ['registry', 'insecureRegistry', 'containerdAddress', 'containerdRoot', 'dataDir']).addHelpText(
     'after',
-    '\nAn agent uses its own configuration; registries, data directory and file\nare for a host where none runs.'
+    '\nAn agent uses its own configuration; registries, containerd, data directory\nand file are for a host where none runs.'
   )
 }
 

@@ -21,6 +21,7 @@ import { parseReference, scopeOf } from '@layerswarm/core/image/reference.ts'
 import type { Command } from 'commander'
 import { answer, answerLines, askAgent, brokeOff, putBlob, refusal } from './agent-client.ts'
 import { daemonConfig, daemonLog } from './daemon-options.ts'
+import { formatBytes } from './format.ts'
 
 /** What can be done with the images of this host, whoever does it. */
 export type ImageWork = ContentSink & Pick<LocalImageService, 'list' | 'blobs' | 'check' | 'gc' | 'push'>
@@ -32,12 +33,23 @@ export interface ImagesOfHost extends AsyncDisposable {
 /**
  * The images of this host through its agent, or on the same data directory in this process where none runs, which it says.
  * @param doing what is done, as in `checking`
+ * @param options.containerd what containerd holds counts too (default), which may have to be hashed first
  * @throws {LayerswarmError} AGENT_UNREACHABLE, STORE_BUSY, STORE_FAILED
  */
-export async function imagesOfHost(command: Command, agent: URL, doing: string, signal: AbortSignal): Promise<ImagesOfHost> {
+export async function imagesOfHost(
+  command: Command,
+  agent: URL,
+  doing: string,
+  signal: AbortSignal,
+  { containerd = true }: { readonly containerd?: boolean } = {}
+): Promise<ImagesOfHost> {
   const alive = await askAgent(agent, '/healthz', { signal })
   if (alive === undefined) {
-    const opened = await openHere(command, agent, doing)
+    await using parts = new AsyncDisposableStack()
+    const opened = parts.use(await openHere(command, agent, doing))
+    const onHashing = (bytes: number) => process.stderr.write(`hashing what containerd holds, once: ${formatBytes(bytes)} left\n`)
+    if (containerd) await opened.lookIntoContainerd({ signal, onHashing })
+    parts.move()
     return { images: opened.local, [Symbol.asyncDispose]: () => opened[Symbol.asyncDispose]() }
   }
   await alive.body?.cancel()
@@ -49,7 +61,7 @@ export async function imagesOfHost(command: Command, agent: URL, doing: string, 
 export async function openHere(command: Command, agent: URL, doing: string, place = 'on') {
   const { config } = await daemonConfig(command, agentOptions)
   process.stderr.write(`no agent at ${agent.origin}: ${doing} in this process, ${place} ${config.dataDir}\n`)
-  const { openLocal } = await import('@layerswarm/agent/agent.ts')
+  const { openLocal } = await import('@layerswarm/agent/local.ts')
   // What the agent would log of use to its operator is this command's own output here.
   const logLevel = config.logLevel === 'info' ? 'warn' : config.logLevel
   return await openLocal(config, { log: daemonLog(command.name(), { logLevel, logFormat: config.logFormat }) })

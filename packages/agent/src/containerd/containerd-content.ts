@@ -1,12 +1,11 @@
 import { type FSWatcher, watch } from 'node:fs'
-import { access, constants } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Clock } from '@layerswarm/core/clock.ts'
 import { describeError, LayerswarmError } from '@layerswarm/core/errors.ts'
 import { Nudge } from '@layerswarm/core/nudge.ts'
 import type { Logger } from 'pino'
 import type { Abortable, ForeignContent, ForeignState } from '../ports.ts'
-import { takeInventory } from './inventory.ts'
+import { contentRoot, takeInventory } from './inventory.ts'
 import type { ContainerdPlace } from './locate.ts'
 
 /** containerd restarts within seconds; a host without it is looked at as often, which costs a look for a file. */
@@ -77,11 +76,7 @@ export class ContainerdContent implements ForeignContent {
     // The gRPC library takes some 30 MiB: only where there is somebody to talk to.
     const { ContainerdClient } = await import('./client.ts')
     const client = parts.use(new ContainerdClient(place.socket))
-    const root = place.content ?? (await client.contentRoot({ signal }))
-    if (root === undefined) throw new LayerswarmError('CONTAINERD_FAILED', { detail: 'it has no content store on this host' })
-    await access(root, constants.R_OK | constants.X_OK).catch((cause: unknown) => {
-      throw new LayerswarmError('CONTAINERD_FAILED', { cause })
-    })
+    const root = await contentRoot(client, place, { signal })
     const changes = new Nudge(clock)
     const folders = parts.use(new Folders(root, () => changes.nudge()))
     void (async () => {

@@ -1,12 +1,27 @@
+import { access, constants } from 'node:fs/promises'
 import { join } from 'node:path'
 import { algorithmOf, type Digest, hexOf, isDigest } from '@layerswarm/core/digest.ts'
-import { isLayerswarmError } from '@layerswarm/core/errors.ts'
+import { isLayerswarmError, LayerswarmError } from '@layerswarm/core/errors.ts'
 import { parseReference, scopeOf } from '@layerswarm/core/image/reference.ts'
 import type { Abortable, ForeignFile, ForeignImage, ForeignState } from '../ports.ts'
 import type { ContainerdClient, ContentInfo, ImageRecord } from './client.ts'
+import type { ContainerdPlace } from './locate.ts'
 
 /** containerd keeps what a label of this kind names for as long as it keeps what has the label. */
 const REFERENCE_LABEL = 'containerd.io/gc.ref.content'
+
+/**
+ * The folder of containerd's content plugin, which this user can read.
+ * @throws {LayerswarmError} CONTAINERD_FAILED; the signal's reason
+ */
+export async function contentRoot(client: ContainerdClient, place: ContainerdPlace, options: Abortable = {}): Promise<string> {
+  const root = place.content ?? (await client.contentRoot(options))
+  if (root === undefined) throw new LayerswarmError('CONTAINERD_FAILED', { detail: 'it has no content store on this host' })
+  await access(root, constants.R_OK | constants.X_OK).catch((cause: unknown) => {
+    throw new LayerswarmError('CONTAINERD_FAILED', { cause })
+  })
+  return root
+}
 
 /**
  * What containerd holds in all of its namespaces.

@@ -30,6 +30,11 @@ export interface ForeignStoreDeps {
   readonly now?: () => number
 }
 
+export interface ForeignStoreOptions {
+  /** Times as long as it hashes that it rests; 0 where somebody waits for the result. */
+  readonly rest?: number
+}
+
 interface Held {
   file: ForeignFile
   state: 'unknown' | 'good' | 'bad'
@@ -47,14 +52,16 @@ interface Amount {
 export class ForeignStore implements Pick<BlobStore, 'stat' | 'open' | 'list' | 'verify' | 'changes'>, AsyncDisposable {
   readonly #deps: ForeignStoreDeps
   readonly #now: () => number
+  readonly #rest: number
   readonly #held = new Map<Digest, Held>()
   readonly #changes = new ChangeFeed()
   readonly #stop = new AbortController()
   #remembered: Promise<Awaited<ReturnType<IndexDb['proofs']>>> | undefined
   #proving: Promise<void> | undefined
 
-  constructor(deps: ForeignStoreDeps) {
+  constructor(deps: ForeignStoreDeps, options: ForeignStoreOptions = {}) {
     this.#deps = deps
+    this.#rest = options.rest ?? REST
     this.#now = deps.now ?? Date.now
   }
 
@@ -129,9 +136,18 @@ export class ForeignStore implements Pick<BlobStore, 'stat' | 'open' | 'list' | 
     return { offered: usage.good, unproven: usage.unknown, corrupt: usage.bad }
   }
 
-  /** Resolves once every file that is known now was looked at. */
-  async proven(): Promise<void> {
-    await this.#proving
+  /** Resolves once every file that is known now was looked at. @throws the signal's reason */
+  async proven(signal?: AbortSignal): Promise<void> {
+    if (signal === undefined) return await this.#proving
+    const { promise, reject } = Promise.withResolvers<never>()
+    const stop = (): void => reject(signal.reason)
+    signal.addEventListener('abort', stop, { once: true })
+    try {
+      signal.throwIfAborted()
+      await Promise.race([this.#proving, promise])
+    } finally {
+      signal.removeEventListener('abort', stop)
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -180,7 +196,7 @@ export class ForeignStore implements Pick<BlobStore, 'stat' | 'open' | 'list' | 
     const { clock } = this.#deps
     let since = clock.now()
     return async () => {
-      const rest = (clock.now() - since) * REST
+      const rest = (clock.now() - since) * this.#rest
       if (rest > 0) await clock.sleep(rest, { signal: this.#stop.signal })
       since = clock.now()
     }

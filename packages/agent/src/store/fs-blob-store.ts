@@ -20,7 +20,7 @@ import { Catalog, type Entry, statOf } from './catalog.ts'
 import { ChangeFeed } from './change-feed.ts'
 import { errnoOf, onDisk } from './disk-errors.ts'
 import { FilePool } from './file-pool.ts'
-import { ForeignStore, type ForeignStoreDeps } from './foreign-store.ts'
+import { ForeignStore, type ForeignStoreDeps, type ForeignStoreOptions } from './foreign-store.ts'
 import { HashThread } from './hash-thread.ts'
 import { BlobsInUse, type InUse } from './in-use.ts'
 import { Incoming, type IncomingDeps } from './incoming.ts'
@@ -183,9 +183,9 @@ export class FsBlobStore implements BlobStore, BlobIntake {
   }
 
   /** Another program's content, hashed by this store's thread and remembered in its index. To be disposed before this store. */
-  foreign(deps: Pick<ForeignStoreDeps, 'clock' | 'log'>): ForeignStore {
+  foreign(deps: Pick<ForeignStoreDeps, 'clock' | 'log'>, options: ForeignStoreOptions = {}): ForeignStore {
     const map: ForeignStoreDeps['map'] = (digest, layout, compute) => this.#catalog.map(digest, layout, compute)
-    return new ForeignStore({ ...deps, hashes: this.#hashes, db: this.#db, map, now: this.#now })
+    return new ForeignStore({ ...deps, hashes: this.#hashes, db: this.#db, map, now: this.#now }, options)
   }
 
   /** Bound on the bytes of all blobs. */

@@ -20,7 +20,7 @@ export function addGcCommand(program: Command): void {
     .addHelpText('after', examples('layerswarm gc', 'layerswarm gc --json'))
     .action(async ({ agent, json }: GcOptions) => {
       using stop = stopSignal()
-      await using host = await imagesOfHost(command, agent, 'evicting', stop.signal)
+      await using host = await imagesOfHost(command, agent, 'evicting', stop.signal, { containerd: false })
       const result = await host.images.gc()
       if (json === true) {
         process.stdout.write(`${JSON.stringify(result, null, 2)}\n`)
