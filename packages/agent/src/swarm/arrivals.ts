@@ -13,6 +13,7 @@ import {
   removeRequest,
   type SwarmState,
   setAssigned,
+  setSuspect,
   smooth
 } from './state.ts'
 
@@ -85,7 +86,7 @@ export function requestFailed(state: SwarmState, blob: BlobState, event: BlobEve
   else if (event.reason === 'unreachable') {
     removeCopy(state, blob, event.peer, event.piece)
     const neighbour = state.neighbours.get(event.peer)
-    if (neighbour !== undefined) neighbour.suspectSince ??= now
+    if (neighbour !== undefined) setSuspect(state, neighbour, neighbour.suspectSince ?? now)
   }
   fetchInstead(state, blob)
   return []

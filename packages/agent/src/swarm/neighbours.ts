@@ -2,7 +2,7 @@
 import { fetchInstead } from './leases.ts'
 import type { SwarmCommand } from './messages.ts'
 import { isStalled } from './policy.ts'
-import { type Neighbour, removeHolder, removeRequest, type SwarmState } from './state.ts'
+import { type Neighbour, removeHolder, removeRequest, type SwarmState, setSuspect } from './state.ts'
 
 /** A host that holds everything has no news to send: after this long it is tried again, and then after twice as long, ms. */
 const PROBATION_MS = 2000
@@ -43,7 +43,7 @@ export function heard(state: SwarmState, peer: string, now: number): Neighbour |
   const neighbour = state.neighbours.get(peer)
   if (neighbour !== undefined) {
     neighbour.heardAt = now
-    neighbour.suspectSince = undefined
+    setSuspect(state, neighbour, undefined)
     neighbour.stalls = 0
   }
   return neighbour
@@ -54,11 +54,11 @@ export function stalls(state: SwarmState, now: number): SwarmCommand[] {
   const commands: SwarmCommand[] = []
   for (const neighbour of state.neighbours.values()) {
     if (neighbour.suspectSince !== undefined && now - neighbour.suspectSince >= PROBATION_MS * 2 ** (neighbour.stalls - 1)) {
-      neighbour.suspectSince = undefined
+      setSuspect(state, neighbour, undefined)
       neighbour.heardAt = now
     }
     if (!isStalled(state, neighbour, now)) continue
-    neighbour.suspectSince = now
+    setSuspect(state, neighbour, now)
     neighbour.stalls++
     for (const request of [...neighbour.requests]) {
       const blob = state.blobs.get(request.blob)

@@ -68,7 +68,7 @@ export interface BlobState {
   readonly requests: Map<number, Request[]>
   /** What each neighbour has. */
   readonly holders: Map<string, PieceSet>
-  /** Number of neighbours of the own zone that have each piece. */
+  /** Number of neighbours of the own zone that have each piece, suspects left out. */
   readonly copies: Uint16Array
   /** Pieces that one or two of those have. */
   readonly rare: PieceSet
@@ -248,7 +248,7 @@ export function addCopy(state: SwarmState, blob: BlobState, peer: string, piece:
   }
   if (!pieces.add(piece)) return false
   const neighbour = state.neighbours.get(peer)
-  if (neighbour?.foreign !== true) countCopy(state, blob, piece, 1)
+  if (isCounted(neighbour)) countCopy(state, blob, piece, 1)
   if (neighbour !== undefined && blob.wanted.has(piece) && mayAsk(blob, neighbour, piece)) neighbour.useful++
   return true
 }
@@ -256,8 +256,22 @@ export function addCopy(state: SwarmState, blob: BlobState, peer: string, piece:
 export function removeCopy(state: SwarmState, blob: BlobState, peer: string, piece: number): void {
   if (blob.holders.get(peer)?.remove(piece) !== true) return
   const neighbour = state.neighbours.get(peer)
-  if (neighbour?.foreign !== true) countCopy(state, blob, piece, -1)
+  if (isCounted(neighbour)) countCopy(state, blob, piece, -1)
   if (neighbour !== undefined && blob.wanted.has(piece) && mayAsk(blob, neighbour, piece)) neighbour.useful--
+}
+
+function isCounted(neighbour: Neighbour | undefined): boolean {
+  return neighbour?.foreign !== true && neighbour?.suspectSince === undefined
+}
+
+/** What a suspect has counts for nothing until it is heard again. @param since undefined: it is no suspect any more */
+export function setSuspect(state: SwarmState, neighbour: Neighbour, since: number | undefined): void {
+  const before = isCounted(neighbour)
+  neighbour.suspectSince = since
+  if (isCounted(neighbour) === before) return
+  for (const blob of state.blobs.values()) {
+    for (const piece of blob.holders.get(neighbour.id) ?? []) countCopy(state, blob, piece, before ? -1 : 1)
+  }
 }
 
 /** Counts all of a neighbour anew as of the other kind: of another zone, or of this one. */

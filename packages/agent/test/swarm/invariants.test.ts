@@ -22,12 +22,13 @@ function checkState(host: TestHost): void {
       const wanted = !blob.have.has(piece) && blob.vouched.has(piece) && !blob.requests.has(piece) && !blob.assigned.has(piece)
       assert.equal(blob.wanted.has(piece), wanted, `piece ${piece} is ${wanted ? '' : 'not '}wanted`)
       const holders = [...blob.holders].filter(([, pieces]) => pieces.has(piece)).map(([peer]) => peer)
-      const near = holders.filter((peer) => !host.neighbour(peer).foreign)
+      const zone = holders.filter((peer) => !host.neighbour(peer).foreign)
+      const near = zone.filter((peer) => host.neighbour(peer).suspectSince === undefined)
       const importable = blob.orphans.has(piece) || (blob.imports.has(piece) && near.length === 0)
       assert.equal(blob.copies[piece], near.length)
       assert.equal(blob.rare.has(piece), near.length === 1 || near.length === 2)
       assert.equal(blob.importable.has(piece), importable)
-      if (wanted) for (const peer of importable ? holders : near) useful.set(peer, (useful.get(peer) ?? 0) + 1)
+      if (wanted) for (const peer of importable ? holders : zone) useful.set(peer, (useful.get(peer) ?? 0) + 1)
     }
     for (const peer of blob.holders.keys()) assert.ok(state.neighbours.has(peer), 'who is gone holds nothing')
     for (const { next, run } of blob.fetches) {

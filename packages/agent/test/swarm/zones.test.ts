@@ -132,6 +132,17 @@ describe('places change', () => {
 })
 
 describe('when nobody imports', () => {
+  test('what only a host of the zone has that fell silent is imported, until that one is heard again', () => {
+    const host = zoned({ number: 0, of: 1 })
+    host.has('near', range(0, 4))
+    for (const peer of FAR) host.has(peer, range(0, 4))
+    assert.ok(host.requests.every(({ peer }) => peer === 'near'))
+    assert.ok(of(host.tick(5000), 'request').every(({ peer }) => FAR.includes(peer)))
+    assert.equal(host.requests.length, 4)
+    host.has('near', [])
+    assert.ok(range(0, 4).every((piece) => !host.blob().importable.has(piece)))
+  })
+
   test('an idle host asks for it itself, and tells the tracker', () => {
     const host = zoned({ number: 0, of: 4 })
     const theirs = asked(host.has('far0', range(0, PIECES)))
