@@ -80,6 +80,19 @@ describe('what containerd holds is shared where it lies', { timeout: 180_000 }, 
     assert.equal((await layerswarm(fleet.host(1), ['check', name, '--verify'])).code, 0)
   })
 
+  test('they are listed where no agent runs, too', async () => {
+    const args = [
+      '--agent',
+      'http://127.0.0.1:5999',
+      '--data-dir',
+      join(holder.host.dir, 'alone'),
+      '--containerd-address',
+      containerd.socket
+    ]
+    const { stdout, stderr } = await layerswarm(fleet.host(1), ['ls', '--quiet', ...args])
+    assert.equal(stdout, `${fleet.registry.name}/team/held:v1\n`, stderr)
+  })
+
   test('a corrupt blob is never offered', async () => {
     assert.equal((await ofContainerd()).corrupt.blobs, 1)
     const digest = other.layers[0]?.digest
