@@ -14,7 +14,7 @@ const RETRY_MS = 5_000
 const MAX_RETRY_MS = 60_000
 /** A pull changes many things in a row: one look tells them all. */
 const SETTLE_MS = 250
-/** A look takes up to this part of the time. */
+/** Times as long as a look takes until the next: a busy host is not kept busy by being looked at. */
 const SETTLE_FACTOR = 10
 /** In case that a change was told by nobody. */
 const ANYHOW_MS = 5 * 60_000
@@ -91,9 +91,10 @@ export class ContainerdContent implements ForeignContent {
         this.#reason = undefined
         log.info({ socket: place.socket, root, blobs: state.files.size, images: state.images.length }, "containerd's content is shared")
       }
+      const took = clock.now() - started
       yield state
       await changes.next(ANYHOW_MS, signal)
-      await clock.sleep(Math.max(SETTLE_MS, (clock.now() - started) / SETTLE_FACTOR), { signal })
+      await clock.sleep(Math.max(SETTLE_MS, took * SETTLE_FACTOR), { signal })
     }
   }
 

@@ -21,11 +21,16 @@ function identityOf({ dev, ino, size, mtimeNs, ctimeNs }: Facts): FileIdentity {
   return [dev, ino, size, mtimeNs, ctimeNs].join(' ')
 }
 
-/** @returns undefined where there is no such file, or one of another size. @throws what the file system throws, as EACCES */
-export async function identify({ path, size }: ForeignFile): Promise<FileIdentity | undefined> {
+/**
+ * @returns which file it is, and when it was last written (ms since the epoch); undefined where there is no such file,
+ *   or one of another size
+ * @throws what the file system throws, as EACCES
+ */
+export async function identify({ path, size }: ForeignFile): Promise<{ identity: FileIdentity; writtenAt: number } | undefined> {
   try {
     const facts = await stat(path, { bigint: true })
-    return facts.isFile() && facts.size === BigInt(size) ? identityOf(facts) : undefined
+    if (!facts.isFile() || facts.size !== BigInt(size)) return undefined
+    return { identity: identityOf(facts), writtenAt: Number(facts.mtimeMs) }
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') return undefined
     throw error

@@ -15,6 +15,7 @@ import { onDisk } from './disk-errors.ts'
 import { type FileIdentity, ForeignBlob, identify } from './foreign-blob.ts'
 import type { HashThread } from './hash-thread.ts'
 import type { IndexDb } from './index-db.ts'
+import { SmallestFirst } from './smallest-first.ts'
 
 /** Times as long as it hashes that it rests: hashing takes a fifth of a core and of the disk, and what is asked for goes first. */
 const REST = 4
@@ -54,6 +55,8 @@ export class ForeignStore implements Pick<BlobStore, 'stat' | 'open' | 'list' | 
   readonly #now: () => number
   readonly #rest: number
   readonly #held = new Map<Digest, Held>()
+  /** To be looked at. */
+  readonly #queue = new SmallestFirst<Held>(({ file }) => file.size)
   readonly #changes = new ChangeFeed()
   readonly #stop = new AbortController()
   #remembered: Promise<Awaited<ReturnType<IndexDb['proofs']>>> | undefined
@@ -78,10 +81,11 @@ export class ForeignStore implements Pick<BlobStore, 'stat' | 'open' | 'list' | 
       if (held?.file.path === file.path && held.file.size === file.size) held.file = file
       else {
         if (held !== undefined) this.#tell(held, 'removed')
-        this.#held.set(digest, { file, state: 'unknown', identity: undefined, usedAt: this.#now(), open: new Set() })
+        const found: Held = { file, state: 'unknown', identity: undefined, usedAt: 0, open: new Set() }
+        this.#held.set(digest, found)
+        this.#enqueue(found)
       }
     }
-    this.#prove()
   }
 
   async stat(digest: Digest): Promise<BlobStat | undefined> {
@@ -160,16 +164,20 @@ export class ForeignStore implements Pick<BlobStore, 'stat' | 'open' | 'list' | 
     if (this.#stop.signal.aborted) return
     this.#proving ??= this.#proveAll().finally(() => {
       this.#proving = undefined
-      if (this.#next() !== undefined) this.#prove()
+      if (this.#queue.length > 0) this.#prove()
     })
   }
 
+  #enqueue(held: Held): void {
+    this.#queue.push(held)
+    this.#prove()
+  }
+
   #next(): Held | undefined {
-    let next: Held | undefined
-    for (const held of this.#held.values()) {
-      if (held.state === 'unknown' && (next === undefined || held.file.size < next.file.size)) next = held
+    for (let held = this.#queue.pop(); held !== undefined; held = this.#queue.pop()) {
+      if (held.state === 'unknown' && this.#held.get(held.file.digest) === held) return held
     }
-    return next
+    return undefined
   }
 
   async #proveAll(): Promise<void> {
@@ -180,15 +188,21 @@ export class ForeignStore implements Pick<BlobStore, 'stat' | 'open' | 'list' | 
       try {
         const proof = remembered.get(digest)
         remembered.delete(digest)
-        const identity = await identify(held.file)
-        if (identity === undefined) this.#changed(held, false)
-        else if (proof?.identity === identity) this.#found(held, identity, proof.good)
+        const found = await identify(held.file)
+        if (found !== undefined) held.usedAt = found.writtenAt
+        if (found === undefined) this.#changed(held, false)
+        else if (proof?.identity === found.identity) this.#found(held, found.identity, proof.good)
         else await this.#hash(held, { signal: this.#stop.signal, onProgress: this.#resting() })
       } catch (error) {
         if (this.#stop.signal.aborted) return
         this.#deps.log.debug({ digest, error: describeError(error) }, 'a blob of another program cannot be read')
         this.#changed(held, false)
       }
+    }
+    for (const digest of remembered.keys()) {
+      remembered.delete(digest)
+      // It went while nobody looked.
+      if (!this.#held.has(digest)) await this.#facts(() => this.#deps.db.forgetProof(digest))
     }
   }
 
@@ -209,12 +223,13 @@ export class ForeignStore implements Pick<BlobStore, 'stat' | 'open' | 'list' | 
     const good = before === undefined ? false : await this.#deps.hashes.proves(file.path, file.digest, file.size, options)
     const after = await identify(file)
     if (this.#held.get(file.digest) !== held) return undefined
-    if (before === undefined || after !== before) {
+    if (before === undefined || after?.identity !== before.identity) {
       this.#changed(held, after !== undefined)
       return undefined
     }
-    this.#found(held, before, good)
-    await this.#facts(() => this.#deps.db.setProof(file.digest, { identity: before, good }))
+    const { identity } = before
+    this.#found(held, identity, good)
+    await this.#facts(() => this.#deps.db.setProof(file.digest, { identity, good }))
     return good
   }
 
@@ -234,7 +249,7 @@ export class ForeignStore implements Pick<BlobStore, 'stat' | 'open' | 'list' | 
     const { digest } = held.file
     if (this.#held.get(digest) !== held) return
     this.#withdraw(held, 'unknown')
-    if (there) this.#prove()
+    if (there) this.#enqueue(held)
     else this.#held.delete(digest)
   }
 
