@@ -21,8 +21,9 @@ export interface Done {
 
 /** Handshakes at a time: a tracker has limits of its own. */
 const AT_ONCE = 4
-/** A handshake may time out where all of a fleet shares a machine. */
+/** A tracker takes so many new connections a second from one address, and a handshake may time out on a busy machine. */
 const TRIES = 20
+const RETRY_MS = 500
 const IMAGE_SECONDS = 10
 const PULL_SECONDS = 3
 
@@ -41,6 +42,7 @@ async function connect(tracker: { readonly id: string; readonly address: string 
     return await BenchAgent.connect(tracker)
   } catch (error) {
     if (left <= 1) throw error
+    await new Promise((resolve) => setTimeout(resolve, RETRY_MS))
     return await connect(tracker, left - 1)
   }
 }
