@@ -1,8 +1,9 @@
 /** The scheduler without a tracker's word: owner order, the last resort of the registry, and when to give up. */
 import { piecesOfRun, runCount } from '@layerswarm/core/piece-layout.ts'
+import { isUnanswered, setAssigned } from './derived.ts'
 import type { SwarmCommand } from './messages.ts'
 import { OWNER_STEP_MS, ownerRank } from './owner-order.ts'
-import { type BlobState, isUnanswered, type SwarmState, setAssigned } from './state.ts'
+import type { BlobState, SwarmState } from './state.ts'
 import { importAnyway, isAskable } from './zones.ts'
 
 /** Silence of a lost tracker before its work is taken over, ms: a restart often takes less. */

@@ -1,21 +1,10 @@
 /** What comes of requests and transfers: pieces announced, pieces here, pieces that will not come. */
+
+import { addCopy, leaseOf, mayAsk, refresh, removeCopy, removeHolder, removeRequest, setAssigned, setSuspect } from './derived.ts'
 import { fetchInstead, noteLanded, noteRegistryPiece, noteSpread, report, stopIdleFetches } from './leases.ts'
 import type { BlobEvent, SwarmCommand } from './messages.ts'
 import { heard, neighbourDown } from './neighbours.ts'
-import {
-  addCopy,
-  type BlobState,
-  leaseOf,
-  mayAsk,
-  refresh,
-  removeCopy,
-  removeHolder,
-  removeRequest,
-  type SwarmState,
-  setAssigned,
-  setSuspect,
-  smooth
-} from './state.ts'
+import { type BlobState, type SwarmState, smooth } from './state.ts'
 
 export function available(state: SwarmState, blob: BlobState, event: BlobEvent & { type: 'available' }, now: number): SwarmCommand[] {
   const neighbour = heard(state, event.peer, now)

@@ -1,10 +1,11 @@
 /** The scheduler's registry half: leases in hand become ranged requests, and what came of them is reported. */
 import type { Lease } from '@layerswarm/core/claims.ts'
 import { type PieceRun, piecesOfRun, RUN_PIECES, runOf } from '@layerswarm/core/piece-layout.ts'
+import { isUnanswered, leaseOf, removeCopy, removeRequest, setAssigned } from './derived.ts'
 import { noteFirstPiece } from './fetch-slots.ts'
 import type { SwarmCommand } from './messages.ts'
 import { backOff, noteThroughput, restartWindow } from './parallel.ts'
-import { type BlobState, isUnanswered, leaseOf, removeCopy, removeRequest, type SwarmState, setAssigned, smooth } from './state.ts'
+import { type BlobState, type SwarmState, smooth } from './state.ts'
 
 /** Ranged requests to the registry per blob beyond those that stream: the next opens early, so that its first byte costs no gap. */
 const MAX_FETCHES_AHEAD = 3

@@ -1,8 +1,10 @@
 /** Hosts that come, go, fall silent and are heard again. */
+
+import { removeHolder, removeRequest, setSuspect } from './derived.ts'
 import { fetchInstead } from './leases.ts'
 import type { SwarmCommand } from './messages.ts'
 import { isStalled } from './policy.ts'
-import { type Neighbour, removeHolder, removeRequest, type SwarmState, setSuspect } from './state.ts'
+import type { Neighbour, SwarmState } from './state.ts'
 
 /** A host that holds everything has no news to send: after this long it is tried again, and then after twice as long, ms. */
 const PROBATION_MS = 2000

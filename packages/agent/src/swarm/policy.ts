@@ -1,6 +1,7 @@
 /** Pure choices: which neighbour, which piece, what to hedge, whom to serve. Nothing here changes anything. */
 import type { UploadRequest } from '../ports.ts'
-import { type BlobState, mayAsk, type Neighbour, type Request, type SwarmState } from './state.ts'
+import { mayAsk } from './derived.ts'
+import type { BlobState, Neighbour, Request, SwarmState } from './state.ts'
 
 /** Requests in flight over all neighbours. Eight cost 7 % in simulation; more gain nothing. */
 export const IN_FLIGHT = 14

@@ -7,24 +7,13 @@ import { PieceSet } from '@layerswarm/core/piece-set.ts'
 import type { PeerAddress } from '@layerswarm/core/wire/directory-protocol.ts'
 import { isHopeless, reportOrphans, takeOrphanedRuns } from './adrift.ts'
 import { available, finish, landed, requestFailed } from './arrivals.ts'
+import { addRequest, refresh, removeHolder, removeRequest, setAssigned } from './derived.ts'
 import { grantLeases, registryFailed, report, revokeLeases, startFetches, stopIdleFetches } from './leases.ts'
 import type { BlobEvent, SwarmCommand, SwarmEvent } from './messages.ts'
 import { neighbourDown, neighbourUp, stalls } from './neighbours.ts'
 import { chooseHedges, chooseHolder, chooseNeighbour, choosePiece, requestLimit } from './policy.ts'
 import { arriving } from './progress.ts'
-import {
-  addRequest,
-  type BlobState,
-  beginToFetch,
-  createBlob,
-  faring,
-  type Neighbour,
-  refresh,
-  removeHolder,
-  removeRequest,
-  type SwarmState,
-  setAssigned
-} from './state.ts'
+import { type BlobState, beginToFetch, createBlob, faring, type Neighbour, type SwarmState } from './state.ts'
 import { importAnyway, neighboursInZone, noteZones, takePlace } from './zones.ts'
 
 /** Neighbours of the own zone beyond which no more are dialled. */

@@ -5,7 +5,8 @@
 import { importerOf } from '@layerswarm/core/importer.ts'
 import { runOf } from '@layerswarm/core/piece-layout.ts'
 import type { Gateway, PeerAddress } from '@layerswarm/core/wire/directory-protocol.ts'
-import { type BlobState, refreshImport, type SwarmState, setForeign } from './state.ts'
+import { refreshImport, setForeign } from './derived.ts'
+import type { BlobState, SwarmState } from './state.ts'
 
 /** Hosts of other zones remembered: all that the gateways of many zones and images may meet. */
 const MAX_FOREIGN = 4096
