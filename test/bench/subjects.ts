@@ -1,12 +1,15 @@
 import assert from 'node:assert/strict'
+import { basename, dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Fleet } from '../harness/fleet.ts'
 import type { Host } from '../harness/network.ts'
 import { REGISTRY_PORT } from '../harness/registry.ts'
 import { MIB, type Sample, sample } from './measure.ts'
+import { startNginx } from './nginx.ts'
 
 const FILE_SERVER = fileURLToPath(new URL('./file-server.ts', import.meta.url))
 const FILE_SERVER_PORT = 8080
+const NGINX_PORT = 8081
 
 export const REPOSITORY = 'bench/app'
 const SIZE = 512 * MIB
@@ -26,6 +29,8 @@ export async function prepare(): Promise<Bench> {
     fleet.registry.layerFile(layer.digest)
   ])
   await server.ready(async () => (await host.client.http(`http://127.0.0.1:${FILE_SERVER_PORT}/`, { method: 'HEAD' })).status === 200)
+  const file = fleet.registry.layerFile(layer.digest)
+  const nginx = await startNginx(host, NGINX_PORT, [`location / { alias ${dirname(file)}/; }`])
   stack.move()
   const path = `/v2/${REPOSITORY}/blobs/${layer.digest}`
   return {
@@ -35,6 +40,7 @@ export async function prepare(): Promise<Bench> {
     layer,
     others: [
       { subject: 'node http file server', pid: server.pid, url: `http://127.0.0.1:${FILE_SERVER_PORT}/` },
+      { subject: 'nginx', pid: nginx.pid, url: `http://127.0.0.1:${NGINX_PORT}/${basename(file)}` },
       { subject: 'docker-registry', pid: fleet.registry.process.pid, url: `http://127.0.0.1:${REGISTRY_PORT}${path}` }
     ]
   }
