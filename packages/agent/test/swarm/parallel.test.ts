@@ -3,8 +3,8 @@ import { test } from 'node:test'
 import type { Digest } from '@layerswarm/core/digest.ts'
 import { layoutOf } from '@layerswarm/core/piece-layout.ts'
 import { PieceSet } from '@layerswarm/core/piece-set.ts'
-import { backOff, noteThroughput } from '../../src/swarm/parallel.ts'
 import { addCopy } from '../../src/swarm/derived.ts'
+import { backOff, noteThroughput } from '../../src/swarm/parallel.ts'
 import { type BlobState, createBlob, createState } from '../../src/swarm/state.ts'
 
 const PIECE = 256 * 1024
