@@ -99,7 +99,9 @@ describe('what containerd holds is shared where it lies', { timeout: 180_000 }, 
     assert.equal((await holder.host.client.http(`${holder.admin}/v1/blobs/${digest}`)).status, 404)
     const blob = await fleet.host(2).client.http(`${MIRROR}/v2/team/rotten/blobs/${digest}?ns=${encodeURIComponent(fleet.registry.name)}`)
     assert.notEqual(blob.status, 200)
-    assert.equal((await layerswarm(fleet.host(1), ['check', `${fleet.registry.name}/team/rotten:v1`])).code, 1)
+    const checked = await layerswarm(fleet.host(1), ['check', `${fleet.registry.name}/team/rotten:v1`, '--verify'])
+    assert.equal(checked.code, 1)
+    assert.match(checked.stderr, new RegExp(`^corrupt: ${digest?.slice(7, 19)}, .*/team/rotten:v1; withdrawn$`, 'm'))
   })
 
   test('it is followed again after a restart', async () => {

@@ -10,6 +10,10 @@ import { Inventory, type InventoryDeps, type InventoryOptions, type NamedImage, 
 import { fetchContent, type PullDeps } from './pull.ts'
 
 export interface CheckDeps extends InventoryDeps {
+  readonly store: InventoryDeps['store'] & {
+    /** Blobs that were found corrupt where another program keeps them: they are not listed, and do not go. */
+    corrupt?(): Iterable<{ readonly digest: Digest; readonly size: number }>
+  }
   readonly images: PullDeps['images'] & Pick<ImageService, 'pull'>
   readonly clock: Clock
 }
@@ -87,6 +91,7 @@ async function* verifyAll(
   verified: { blobs: number; bytes: number }
 ): AsyncGenerator<CheckLine> {
   const named = image === undefined ? undefined : new Set(surveyed.flatMap(({ content }) => content.map(({ digest }) => digest)))
+  for (const { digest, size } of store.corrupt?.() ?? []) if (named?.has(digest) !== false) corrupt.set(digest, size)
   for await (const { digest, size, state } of store.list()) {
     if (state !== 'complete' || named?.has(digest) === false) continue
     yield { progress: { digest, size, bytes: 0, done: false } }

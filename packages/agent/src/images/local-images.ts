@@ -19,7 +19,7 @@ import type {
   RegistryClient,
   RegistryUploads
 } from '../ports.ts'
-import { checkImages } from './check.ts'
+import { type CheckDeps, checkImages } from './check.ts'
 import { Inventory, type SurveyedImage, surveyOrSkip, usageOf } from './inventory.ts'
 import { type PushOptions, pushImage } from './push.ts'
 import { namedSource, storeSource } from './sources.ts'
@@ -31,7 +31,7 @@ export interface LocalImagesDeps {
     evict(): Promise<readonly Digest[]>
     usage(): { readonly complete: number; readonly partial: number }
     readonly maxBytes: number
-  }
+  } & CheckDeps['store']
   readonly index: ContentIndex
   /** What containerd knows by name; absent where it is not followed. */
   readonly containerd?: { root(image: ImageReference): Descriptor | undefined }

@@ -130,6 +130,11 @@ export class ForeignStore implements Pick<BlobStore, 'stat' | 'open' | 'list' | 
     return this.#changes.subscribe(options)
   }
 
+  /** Blobs that are not what their digests say. */
+  *corrupt(): Generator<{ readonly digest: Digest; readonly size: number }> {
+    for (const { state, file } of this.#held.values()) if (state === 'bad') yield file
+  }
+
   /** What there is of the other program's content: given to others, yet to be hashed, and found corrupt. */
   usage(): { readonly offered: Amount; readonly unproven: Amount; readonly corrupt: Amount } {
     const usage = { good: { blobs: 0, bytes: 0 }, unknown: { blobs: 0, bytes: 0 }, bad: { blobs: 0, bytes: 0 } }

@@ -9,7 +9,8 @@ type Bounded = BlobStore & {
   readonly maxBytes: number
 }
 
-type Readable = Pick<BlobStore, 'stat' | 'open' | 'list' | 'verify' | 'changes'> & AsyncDisposable
+type Readable = Pick<BlobStore, 'stat' | 'open' | 'list' | 'verify' | 'changes'> &
+  AsyncDisposable & { corrupt(): Iterable<{ readonly digest: Digest; readonly size: number }> }
 
 /**
  * A store, and complete blobs that are read elsewhere on this host, as one store. Writing and removing concern the store
@@ -65,6 +66,11 @@ export class JoinedStore implements BlobStore {
     const beside = await this.#beside.verify(digest, options)
     if (own === false || beside === false) return false
     return own ?? beside
+  }
+
+  /** Blobs that were found corrupt elsewhere, whether or not the store has them too. */
+  corrupt(): Iterable<{ readonly digest: Digest; readonly size: number }> {
+    return this.#beside.corrupt()
   }
 
   changes(options: Abortable = {}): AsyncIterable<HoldingChange> {
