@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { rm } from 'node:fs/promises'
+import { rm, symlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import type { ForeignState } from '@layerswarm/agent/ports.ts'
@@ -14,10 +14,10 @@ const log = pino({ level: 'silent' })
 const [one, two] = [fixtureBlob(1000, { seed: 1 }), fixtureBlob(1000, { seed: 2 })]
 
 /** What is followed, as time goes on. */
-function follow(fake: FakeContainerd) {
+function follow(fake: FakeContainerd, content?: string) {
   const clock = new ManualClock()
   const stop = new AbortController()
-  const find = async () => ({ socket: fake.socket, content: undefined })
+  const find = async () => ({ socket: fake.socket, content })
   const states = new ContainerdContent({ find, clock, log }).states({ signal: stop.signal })[Symbol.asyncIterator]()
   return {
     async next(): Promise<ForeignState> {
@@ -62,6 +62,23 @@ test('all namespaces count, and changes are followed by events and by the folder
   for (const { content } of fake.namespaces.values()) content.delete(one.digest)
   await rm(join(fake.root, 'blobs/sha256', hexOf(one.digest)))
   assert.deepEqual(digestsOf(await followed.next()), [])
+})
+
+test('its root may lie elsewhere for this process, and has to be readable', async () => {
+  await using fake = await FakeContainerd.start()
+  await fake.add('default', one)
+  const seen = join(fake.dir, 'seen')
+  await symlink(fake.root, seen)
+  await using followed = follow(fake, seen)
+  assert.equal((await followed.next()).files.get(one.digest)?.path, join(seen, 'blobs/sha256', hexOf(one.digest)))
+  const clock = new ManualClock()
+  const content = new ContainerdContent({ find: async () => ({ socket: fake.socket, content: join(fake.dir, 'none') }), clock, log })
+  const stop = new AbortController()
+  const next = content.states({ signal: stop.signal })[Symbol.asyncIterator]().next()
+  while (content.problem === undefined) await clock.advance(100)
+  assert.match(content.problem, /ENOENT/)
+  stop.abort(new Error('enough'))
+  await assert.rejects(next, /enough/)
 })
 
 test('it is followed again once it is back', async () => {

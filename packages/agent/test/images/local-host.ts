@@ -35,7 +35,7 @@ export class LocalHost implements AsyncDisposable {
     await using parts = new AsyncDisposableStack()
     const registry = parts.use(await FakeRegistry.start())
     const dir = parts.use(await TempDir.make())
-    const all = { dataDir: dir.path, insecureRegistry: [registry.host], ...flags }
+    const all = { dataDir: dir.path, insecureRegistry: [registry.host], containerdAddress: 'none', ...flags }
     const { config } = await loadConfig(agentOptions, { flags: all, config: '/dev/null' })
     const opened = parts.use(await openLocal(config, { log: createLogger({ level: 'silent' }) }))
     return new LocalHost(registry, dir, opened, parts.move())

@@ -94,7 +94,15 @@ suite('secrets', () => {
     const insecureRegistry = [good, bad, refreshed, helped].map(({ host }) => host).concat(proxied)
     const listens = { mirrorListen: listen, adminListen: listen, p2pListen: listen }
     const certsDir = [join(dir, 'certs')]
-    const flags = { dataDir: join(dir, 'data'), ...listens, registry: [NOBODY], insecureRegistry, registryAuth, certsDir }
+    const flags = {
+      dataDir: join(dir, 'data'),
+      ...listens,
+      registry: [NOBODY],
+      insecureRegistry,
+      registryAuth,
+      certsDir,
+      containerdAddress: 'none'
+    }
     agent = parts.use(
       await startAgent(resolveConfig(agentOptions, { flags }).config, { log: createLogger({ level: 'trace', destination }) })
     )

@@ -43,7 +43,8 @@ before(async () => {
     mirrorListen: '127.0.0.1:0',
     adminListen: '127.0.0.1:0',
     p2pListen: '127.0.0.1:0',
-    insecureRegistry: [registry.host]
+    insecureRegistry: [registry.host],
+    containerdAddress: 'none'
   }
   const { config } = await loadConfig(agentOptions, { flags, config: '/dev/null' })
   agent = stack.use(await startAgent(config, { log: createLogger({ level: 'silent' }) }))
