@@ -31,8 +31,8 @@ const PULL_EVERY = 60
 const ANNOUNCES = 20_000
 const REPORTS = 20_000
 const PLANS = 4_000
-/** Images that each agent holds while the memory of what it holds is measured. */
-const MANY_IMAGES = 20
+/** Images that all agents together hold while the memory of what they hold is measured. */
+const HELD_IMAGES = 20_000
 /** An image that all fetch while updates are measured. */
 const IN_PROGRESS = 5000
 
@@ -104,9 +104,10 @@ try {
   tell('connecting', `${((joined.cpu * 1000) / agents).toFixed(2)} ms of the tracker each`)
   tell('a host', `${kib((idle.heap - empty.heap) / agents)} of live objects, ${kib((idle.rss - empty.rss) / agents)} of resident memory`)
 
-  await all(() => ({ do: 'hold', images: MANY_IMAGES }))
+  const images = Math.max(2, Math.round(HELD_IMAGES / agents))
+  await all(() => ({ do: 'hold', images }))
   const holding = (await usage('collect')).heap - idle.heap
-  tell('a blob held', `${Math.round(holding / agents / MANY_IMAGES / LAYERS)} bytes`)
+  tell('a blob held', `${Math.round(holding / agents / images / LAYERS)} bytes`)
   await all(() => ({ do: 'hold', images: 1 }))
 
   await sleep(RESTS_AFTER * 1000)
