@@ -26,6 +26,37 @@ function registryReads(one: { memory: MemoryRegistryClient }): number {
   return one.memory.calls.filter((call) => call.startsWith('content')).length
 }
 
+describe('from another zone', () => {
+  const far = [{ id: 'far', name: 'far', addrs: [], zone: 'elsewhere' }]
+
+  test('nothing is fetched until the tracker makes this host a gateway', async () => {
+    await using b = await bench()
+    b.peers.add('far').give(blob)
+    const transfer = await b.swarm.start(b.ref(blob.digest), blob.layout)
+    const finished = b.swarm.finished(blob.digest)
+    b.swarm.planned({ blobs: [{ digest: blob.digest, known: true, complete: 0, leases: [] }], peers: far })
+    b.peers.up('far')
+    transfer.setMap(blob.map, true)
+    await b.clock.advance(300)
+    assert.equal(transfer.counts.peer, 0)
+    b.directory.say({ type: 'peers', blob: blob.digest, peers: [], gateway: { number: 0, of: 1 } })
+    await b.clock.runUntil(finished)
+    assert.deepEqual(transfer.counts, { local: 0, peer: 4 * MIB, registry: 0 })
+  })
+
+  test('it comes at once where the plan has said so', async () => {
+    await using b = await bench()
+    b.peers.add('far').give(blob)
+    const transfer = await b.swarm.start(b.ref(blob.digest), blob.layout)
+    const planned = { digest: blob.digest, known: true, complete: 0, leases: [], gateway: { number: 0, of: 2 } }
+    b.swarm.planned({ blobs: [planned], peers: far })
+    b.peers.up('far')
+    transfer.setMap(blob.map, true)
+    await b.clock.advance(300)
+    assert.equal(transfer.counts.peer, 2 * MIB, 'its half of the runs')
+  })
+})
+
 describe('from peers', () => {
   test('pieces are fetched by a proven map, and the registry is not asked', async () => {
     await using b = await bench()
