@@ -35,7 +35,7 @@ const agentSpecs = {
     from: () => []
   }),
   name: hostName,
-  zone: optional(nameText, 'hosts of one zone prefer each other'),
+  zone: optional(nameText, 'where this host is: hosts take from others of their zone, and each byte is brought into it once'),
   registry: list(registryHost, 'a registry that this mirror may reach; given once, it replaces the default list', {
     text: DEFAULT_REGISTRIES.join(', '),
     from: ({ insecureRegistry }) => (insecureRegistry === undefined ? DEFAULT_REGISTRIES : [])
