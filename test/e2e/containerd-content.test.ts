@@ -30,21 +30,21 @@ describe('what containerd holds is shared where it lies', { timeout: 180_000 }, 
     other = await fleet.registry.publish('team/rotten', { layers: [{ seed: 'rotten', size: 2 * MIB }] })
     containerd = await Containerd.start(fleet.host(1), { insecure: [fleet.registry.name] })
     for (const name of ['team/held', 'team/rotten']) await containerd.fetch(`${fleet.registry.name}/${name}:v1`)
-    // The same bytes but for one, as a disk that fails would give them.
-    const file = blobFile(other)
-    const bytes = readFileSync(file)
-    bytes[1000] = (bytes[1000] ?? 0) ^ 1
-    chmodSync(file, 0o644)
-    writeFileSync(file, bytes)
+    rot(other)
     await fleet.registry.process.stop()
     holder = await fleet.startAgent(fleet.host(1), { containerd: containerd.socket })
     await fleet.startAgent(fleet.host(2))
   })
   after(() => stack.disposeAsync())
 
-  function blobFile({ layers: [layer] }: PublishedImage): string {
+  /** Leaves its layer as it was but for one bit, as a disk that fails does. */
+  function rot({ layers: [layer] }: PublishedImage): void {
     assert.ok(layer)
-    return join(containerd.root, 'io.containerd.content.v1.content/blobs/sha256', hexOf(layer.digest))
+    const file = join(containerd.root, 'io.containerd.content.v1.content/blobs/sha256', hexOf(layer.digest))
+    const bytes = readFileSync(file)
+    bytes[1000] = (bytes[1000] ?? 0) ^ 1
+    chmodSync(file, 0o644)
+    writeFileSync(file, bytes)
   }
 
   async function ofContainerd(): Promise<Record<'offered' | 'unproven' | 'corrupt', { blobs: number; bytes: number }>> {
@@ -109,6 +109,11 @@ describe('what containerd holds is shared where it lies', { timeout: 180_000 }, 
     await containerd.ctr(['images', 'tag', `${fleet.registry.name}/team/held:v1`, `${fleet.registry.name}/team/held:again`])
     const again = async () => (await layerswarm(fleet.host(1), ['ls', '--quiet'])).stdout.includes('team/held:again')
     assert.ok(await waitUntil(again, 15_000))
+  })
+
+  test('a blob that rots while it is offered is withdrawn', async () => {
+    rot(image)
+    assert.ok(await waitUntil(async () => (await ofContainerd()).corrupt.blobs === 2, 10_000))
   })
 
   test('what containerd drops is offered no longer', async () => {

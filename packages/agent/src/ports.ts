@@ -204,6 +204,8 @@ export interface ForeignImage {
 export interface ForeignState {
   readonly files: ReadonlyMap<Digest, ForeignFile>
   readonly images: readonly ForeignImage[]
+  /** Files that may have been written to since the last state. */
+  readonly touched?: ReadonlySet<Digest>
 }
 
 /** Another program's content: which files there are, by its word. Whether they are what they should be is not its matter. */

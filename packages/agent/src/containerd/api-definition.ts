@@ -109,7 +109,7 @@ export const API = nested({
   google: nested({ protobuf: nested({ Empty: message({}), FieldMask: message({ paths: ['string', 1, 'repeated'] }) }) }),
   containerd: nested({
     types: nested({
-      Descriptor: message({ media_type: ['string', 1], digest: ['string', 2], size: ['int64', 3], annotations: ['string', 5, 'map'] })
+      Descriptor: message({ media_type: ['string', 1], digest: ['string', 2], size: ['int64', 3] })
     }),
     services: nested({
       content: nested({ v1: nested(content) }),

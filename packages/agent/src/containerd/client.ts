@@ -31,7 +31,6 @@ export interface ImageRecord {
     readonly media_type: string
     readonly digest: string
     readonly size: number
-    readonly annotations?: Readonly<Record<string, string>>
   } | null
 }
 
@@ -111,9 +110,8 @@ export class ContainerdClient implements Disposable {
     }
   }
 
-  async images(namespace: string, options: Abortable & { readonly filters?: readonly string[] } = {}): Promise<readonly ImageRecord[]> {
-    const { filters = [] } = options
-    return (await this.#call<{ images: ImageRecord[] }>('images', 'List', { filters }, { namespace }, options)).images
+  async images(namespace: string, options: Abortable = {}): Promise<readonly ImageRecord[]> {
+    return (await this.#call<{ images: ImageRecord[] }>('images', 'List', {}, { namespace }, options)).images
   }
 
   /** Whatever happens from now on in all namespaces under one of `topics`, until the connection ends. */

@@ -1,6 +1,7 @@
-import { type FSWatcher, watch } from 'node:fs'
+import { type FSWatcher, type WatchListener, watch } from 'node:fs'
 import { join } from 'node:path'
 import type { Clock } from '@layerswarm/core/clock.ts'
+import { type Digest, isDigest } from '@layerswarm/core/digest.ts'
 import { describeError, LayerswarmError } from '@layerswarm/core/errors.ts'
 import { Nudge } from '@layerswarm/core/nudge.ts'
 import type { Logger } from 'pino'
@@ -78,7 +79,14 @@ export class ContainerdContent implements ForeignContent {
     const client = parts.use(new ContainerdClient(place.socket))
     const root = await contentRoot(client, place, { signal })
     const changes = new Nudge(clock)
-    const folders = parts.use(new Folders(root, () => changes.nudge()))
+    const touched = new Set<string>()
+    const folders = parts.use(
+      new Folders(root, (event, name) => {
+        // A rename is a blob that comes or goes.
+        if (event === 'change' && name !== null) touched.add(name)
+        changes.nudge()
+      })
+    )
     void (async () => {
       for await (const _event of client.events(TOPICS, { signal })) changes.nudge()
       throw new LayerswarmError('CONTAINERD_FAILED', { detail: 'its events ended' })
@@ -86,13 +94,15 @@ export class ContainerdContent implements ForeignContent {
     for (let first = true; ; first = false) {
       folders.watch()
       const started = clock.now()
+      const names = [...touched]
+      touched.clear()
       const state = await takeInventory(client, root, { signal })
       if (first) {
         this.#reason = undefined
         log.info({ socket: place.socket, root, blobs: state.files.size, images: state.images.length }, "containerd's content is shared")
       }
       const took = clock.now() - started
-      yield state
+      yield { ...state, touched: new Set(names.flatMap((hex) => digestsNamed(hex))) }
       await changes.next(ANYHOW_MS, signal)
       await clock.sleep(Math.max(SETTLE_MS, took * SETTLE_FACTOR), { signal })
     }
@@ -106,13 +116,18 @@ export class ContainerdContent implements ForeignContent {
   }
 }
 
+/** The digests whose blobs have this name. */
+function digestsNamed(hex: string): Digest[] {
+  return ['sha256', 'sha512'].map((algorithm) => `${algorithm}:${hex}`).filter((digest) => isDigest(digest))
+}
+
 /** Tells that names appeared or went in the folders of blobs, as far as there are such yet. */
 class Folders implements Disposable {
   readonly #paths: readonly string[]
-  readonly #changed: () => void
+  readonly #changed: WatchListener<string>
   readonly #watchers = new Map<string, FSWatcher>()
 
-  constructor(root: string, changed: () => void) {
+  constructor(root: string, changed: WatchListener<string>) {
     this.#paths = [root, join(root, 'blobs'), join(root, 'blobs', 'sha256'), join(root, 'blobs', 'sha512')]
     this.#changed = changed
   }

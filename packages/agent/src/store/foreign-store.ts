@@ -69,7 +69,7 @@ export class ForeignStore implements Pick<BlobStore, 'stat' | 'open' | 'list' | 
   }
 
   /** There are these files now, and no others. What is new is offered once it is proven. */
-  update({ files }: Pick<ForeignState, 'files'>): void {
+  update({ files, touched = new Set() }: Omit<ForeignState, 'images'>): void {
     for (const [digest, held] of this.#held) {
       if (files.has(digest)) continue
       this.#held.delete(digest)
@@ -85,6 +85,10 @@ export class ForeignStore implements Pick<BlobStore, 'stat' | 'open' | 'list' | 
         this.#held.set(digest, found)
         this.#enqueue(found)
       }
+    }
+    for (const digest of touched) {
+      const held = this.#held.get(digest)
+      if (held?.state === 'good') void this.#lookAgain(held)
     }
   }
 
@@ -247,6 +251,12 @@ export class ForeignStore implements Pick<BlobStore, 'stat' | 'open' | 'list' | 
     }
     held.identity = identity
     if (!good) this.#deps.log.warn({ digest: file.digest, path: file.path }, 'a blob of another program is corrupt; it is not offered')
+  }
+
+  /** It may have been written to. */
+  async #lookAgain(held: Held): Promise<void> {
+    const found = await identify(held.file).catch(() => undefined)
+    if (held.state === 'good' && found?.identity !== held.identity) this.#changed(held, found !== undefined)
   }
 
   /** Its file is another than it was (to be proven anew), or is not to be had: then its owner's next word counts. */

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { rm, symlink } from 'node:fs/promises'
+import { rm, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import type { ForeignState } from '@layerswarm/agent/ports.ts'
@@ -58,6 +58,8 @@ test('all namespaces count, and changes are followed by events and by the folder
     second.images.map(({ scope, tag }) => [scope, tag]),
     [['registry.example.com/team/app', '1']]
   )
+  await writeFile(join(fake.root, 'blobs/sha256', hexOf(one.digest)), 'other bytes')
+  assert.ok((await followed.next()).touched?.has(one.digest))
   // containerd 1.x says nothing of what its collector removed.
   for (const { content } of fake.namespaces.values()) content.delete(one.digest)
   await rm(join(fake.root, 'blobs/sha256', hexOf(one.digest)))

@@ -93,6 +93,23 @@ test('a file that changed since it was proven is withdrawn when it is asked for,
   assert.equal(await next(changes), `added ${large.digest}`)
 })
 
+test('a file that is told to be written to is withdrawn before anybody asks, unless it is as it was', async () => {
+  await using dir = await TempDir.make()
+  await using folder = await ForeignFolder.make()
+  await using own = await openStore(dir)
+  await using store = own.foreign({ clock: new ManualClock(), log })
+  await folder.add(small)
+  const path = await folder.add(large)
+  store.update(folder)
+  const changes = store.changes()[Symbol.asyncIterator]()
+  assert.deepEqual([await next(changes), await next(changes)], [`added ${small.digest}`, `added ${large.digest}`])
+  await writeFile(path, rotten(large.bytes))
+  store.update({ ...folder, touched: new Set([small.digest, large.digest]) })
+  assert.equal(await next(changes), `removed ${large.digest}`)
+  await store.proven()
+  assert.deepEqual(await digests(store), [small.digest])
+})
+
 test('a blob that turns out corrupt when it is verified stops whoever reads it', async () => {
   await using dir = await TempDir.make()
   await using folder = await ForeignFolder.make()
