@@ -14,7 +14,7 @@ import { ChangeFeed } from './change-feed.ts'
 import { onDisk } from './disk-errors.ts'
 import { type FileIdentity, ForeignBlob, identify } from './foreign-blob.ts'
 import type { HashThread } from './hash-thread.ts'
-import type { IndexDb } from './index-db.ts'
+import { Proofs, type ProofsDeps } from './proofs.ts'
 import { SmallestFirst } from './smallest-first.ts'
 
 /** Times as long as it hashes that it rests: hashing takes a fifth of a core and of the disk, and what is asked for goes first. */
@@ -22,7 +22,7 @@ const REST = 4
 
 export interface ForeignStoreDeps {
   readonly hashes: Pick<HashThread, 'proves' | 'pieces'>
-  readonly db: Pick<IndexDb, 'proofs' | 'setProof' | 'forgetProof'>
+  readonly db: ProofsDeps['db']
   /** The piece map of a blob, or what `compute` makes of it where none is known. */
   readonly map: (digest: Digest, layout: PieceLayout, compute: () => Promise<Uint8Array>) => Promise<Uint8Array>
   readonly clock: Clock
@@ -54,17 +54,18 @@ export class ForeignStore implements Pick<BlobStore, 'stat' | 'open' | 'list' | 
   readonly #deps: ForeignStoreDeps
   readonly #now: () => number
   readonly #rest: number
+  readonly #proofs: Proofs
   readonly #held = new Map<Digest, Held>()
   /** To be looked at. */
   readonly #queue = new SmallestFirst<Held>(({ file }) => file.size)
   readonly #changes = new ChangeFeed()
   readonly #stop = new AbortController()
-  #remembered: Promise<Awaited<ReturnType<IndexDb['proofs']>>> | undefined
   #proving: Promise<void> | undefined
 
   constructor(deps: ForeignStoreDeps, options: ForeignStoreOptions = {}) {
     this.#deps = deps
     this.#rest = options.rest ?? REST
+    this.#proofs = new Proofs(deps)
     this.#now = deps.now ?? Date.now
   }
 
@@ -74,7 +75,7 @@ export class ForeignStore implements Pick<BlobStore, 'stat' | 'open' | 'list' | 
       if (files.has(digest)) continue
       this.#held.delete(digest)
       this.#tell(held, 'removed')
-      void this.#facts(() => this.#deps.db.forgetProof(digest))
+      void this.#proofs.forget(digest)
     }
     for (const [digest, file] of files) {
       const held = this.#held.get(digest)
@@ -83,9 +84,10 @@ export class ForeignStore implements Pick<BlobStore, 'stat' | 'open' | 'list' | 
         if (held !== undefined) this.#tell(held, 'removed')
         const found: Held = { file, state: 'unknown', identity: undefined, usedAt: 0, open: new Set() }
         this.#held.set(digest, found)
-        this.#enqueue(found)
+        this.#queue.push(found)
       }
     }
+    this.#prove()
     for (const digest of touched) {
       const held = this.#held.get(digest)
       if (held?.state === 'good') void this.#lookAgain(held)
@@ -115,9 +117,7 @@ export class ForeignStore implements Pick<BlobStore, 'stat' | 'open' | 'list' | 
     }
     held.usedAt = this.#now()
     held.open.add(blob)
-    const layout = layoutOf(held.file.size)
-    const compute = () => this.#deps.hashes.pieces(held.file.path, layout, [...Array(layout.pieces).keys()])
-    return blob.reader({ map: () => this.#deps.map(digest, layout, compute), released: () => held.open.delete(blob) })
+    return blob.reader({ map: () => this.#map(held), released: () => held.open.delete(blob) })
   }
 
   async *list(): AsyncGenerator<BlobStat> {
@@ -169,17 +169,22 @@ export class ForeignStore implements Pick<BlobStore, 'stat' | 'open' | 'list' | 
     this.#changes.close()
   }
 
+  /** @throws {LayerswarmError} STORE_FAILED, also when the file is another by now: its map would be another blob's */
+  async #map({ file, identity }: Held): Promise<Uint8Array> {
+    const layout = layoutOf(file.size)
+    return await this.#deps.map(file.digest, layout, async () => {
+      const map = await this.#deps.hashes.pieces(file.path, layout, [...Array(layout.pieces).keys()])
+      if ((await identify(file))?.identity === identity) return map
+      throw new LayerswarmError('STORE_FAILED', { detail: 'a file changed while it was hashed' })
+    })
+  }
+
   #prove(): void {
     if (this.#stop.signal.aborted) return
     this.#proving ??= this.#proveAll().finally(() => {
       this.#proving = undefined
       if (this.#queue.length > 0) this.#prove()
     })
-  }
-
-  #enqueue(held: Held): void {
-    this.#queue.push(held)
-    this.#prove()
   }
 
   #next(): Held | undefined {
@@ -190,13 +195,10 @@ export class ForeignStore implements Pick<BlobStore, 'stat' | 'open' | 'list' | 
   }
 
   async #proveAll(): Promise<void> {
-    this.#remembered ??= this.#deps.db.proofs().catch(() => new Map())
-    const remembered = await this.#remembered
     for (let held = this.#next(); held !== undefined && !this.#stop.signal.aborted; held = this.#next()) {
       const { digest } = held.file
       try {
-        const proof = remembered.get(digest)
-        remembered.delete(digest)
+        const proof = await this.#proofs.recall(digest)
         const found = await identify(held.file)
         if (found !== undefined) held.usedAt = found.writtenAt
         if (found === undefined) this.#changed(held, false)
@@ -208,11 +210,7 @@ export class ForeignStore implements Pick<BlobStore, 'stat' | 'open' | 'list' | 
         this.#changed(held, false)
       }
     }
-    for (const digest of remembered.keys()) {
-      remembered.delete(digest)
-      // It went while nobody looked.
-      if (!this.#held.has(digest)) await this.#facts(() => this.#deps.db.forgetProof(digest))
-    }
+    await this.#proofs.forgetAllBut((digest) => this.#held.has(digest))
   }
 
   #resting(): () => Promise<void> {
@@ -238,7 +236,7 @@ export class ForeignStore implements Pick<BlobStore, 'stat' | 'open' | 'list' | 
     }
     const { identity } = before
     this.#found(held, identity, good)
-    await this.#facts(() => this.#deps.db.setProof(file.digest, { identity, good }))
+    await this.#proofs.keep(file.digest, { identity, good })
     return good
   }
 
@@ -264,8 +262,11 @@ export class ForeignStore implements Pick<BlobStore, 'stat' | 'open' | 'list' | 
     const { digest } = held.file
     if (this.#held.get(digest) !== held) return
     this.#withdraw(held, 'unknown')
-    if (there) this.#enqueue(held)
-    else this.#held.delete(digest)
+    if (!there) this.#held.delete(digest)
+    else {
+      this.#queue.push(held)
+      this.#prove()
+    }
   }
 
   #withdraw(held: Held, state: Held['state']): void {
@@ -276,11 +277,6 @@ export class ForeignStore implements Pick<BlobStore, 'stat' | 'open' | 'list' | 
 
   #tell({ state, file: { digest, size } }: Held, change: 'removed'): void {
     if (state === 'good') this.#changes.publish({ change, digest, size })
-  }
-
-  /** What is not remembered is hashed again. */
-  async #facts(work: () => Promise<void>): Promise<void> {
-    await work().catch((error: unknown) => this.#deps.log.debug({ error: describeError(error) }, 'the index of the store cannot be used'))
   }
 }
 

@@ -130,6 +130,24 @@ test('a blob that turns out corrupt when it is verified stops whoever reads it',
   assert.equal(await store.stat(large.digest), undefined)
 })
 
+test('a map is of the file that was proven, or there is none', async () => {
+  await using dir = await TempDir.make()
+  await using folder = await ForeignFolder.make()
+  await using own = await openStore(dir)
+  await using store = own.foreign({ clock: new ManualClock(), log })
+  const path = await folder.add(large)
+  store.update(folder)
+  await store.proven()
+  await using reader = await store.open(large.digest)
+  await writeFile(path, rotten(large.bytes))
+  await assert.rejects(reader?.map() ?? Promise.resolve(), fails('STORE_FAILED'))
+  await writeFile(path, large.bytes)
+  assert.equal(await store.open(large.digest), undefined)
+  await store.proven()
+  await using again = await store.open(large.digest)
+  equal(await again?.map(), large.map)
+})
+
 test('what is dropped is offered no longer, and whoever reads it finishes', async () => {
   await using dir = await TempDir.make()
   await using folder = await ForeignFolder.make()
