@@ -74,7 +74,7 @@ export class ContainerdContent implements ForeignContent {
     const ended = new AbortController()
     parts.defer(() => ended.abort(new Error('containerd is followed no longer')))
     const signal = options.signal === undefined ? ended.signal : AbortSignal.any([options.signal, ended.signal])
-    // The gRPC library takes some 30 MiB: only where there is somebody to talk to.
+    // The gRPC library takes some 20 MiB: only where there is somebody to talk to.
     const { ContainerdClient } = await import('./client.ts')
     const client = parts.use(new ContainerdClient(place.socket))
     const root = await contentRoot(client, place, { signal })

@@ -13,7 +13,7 @@ export class ContainerdImages implements RuntimeImages {
   async put(image: RuntimeImage, options: Abortable = {}): Promise<{ blobs: number; bytes: number }> {
     const place = await this.#find()
     if (place === undefined) throw new LayerswarmError('CONTAINERD_FAILED', { detail: 'there is none on this host' })
-    // The gRPC library takes some 30 MiB: only where there is somebody to talk to.
+    // The gRPC library takes some 20 MiB: only where there is somebody to talk to.
     const { putImage } = await import('./put-image.ts')
     return await putImage(place.socket, image, options)
   }
