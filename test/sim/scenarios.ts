@@ -44,6 +44,12 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
   'five hosts': { ...gib, hosts: 5 },
   '100 MiB, 12': { layers: [100 * 1024 ** 2], hosts: 12 },
   'three layers of 256 MiB in all, 12 at 80 Mbit/s': { layers: [128, 96, 32].map((m) => m * 1024 ** 2), hosts: 12, rate: 10_000_000 },
+  'the same, one killed every 5 s, 3 in all': {
+    layers: [128, 96, 32].map((m) => m * 1024 ** 2),
+    hosts: 12,
+    rate: 10_000_000,
+    kills: { count: 3, each: 5000 }
+  },
   'the same, arriving over 10 s': { layers: [128, 96, 32].map((m) => m * 1024 ** 2), hosts: 12, rate: 10_000_000, arrivals: 10_000 },
   '64 layers of 200 KiB, 12': { layers: Array.from({ length: 64 }, () => 200 * 1024), hosts: 12 },
   '64 layers of 200 KiB, 12 at 80 Mbit/s': { layers: Array.from({ length: 64 }, () => 200 * 1024), hosts: 12, rate: 10_000_000 },

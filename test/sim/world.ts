@@ -27,6 +27,8 @@ export interface Scenario {
   readonly slowKnown?: boolean
   /** Share of hosts that die without a word, at a random time within the bound. */
   readonly deaths?: number
+  /** Hosts that are killed one after another, the first askers, and the time between two of them, ms: their connections close. */
+  readonly kills?: { readonly count: number; readonly each: number }
   /** Hosts arrive evenly over this time, ms. */
   readonly arrivals?: number
   /** The last host arrives when the others have this share. */
@@ -191,6 +193,8 @@ export class World {
         // Neighbours and tracker notice only by silence: nothing closes the connections.
       })
     }
+    const { kills = { count: 0, each: 0 } } = this.#scenario
+    for (let i = 1; i <= kills.count; i++) this.queue.at(100 + i * kills.each, () => this.#kill(this.hosts[i] as SimHost))
     const tick = () => {
       this.#plan({ type: 'tick' })
       this.queue.after(PLANNER_TICK_MS, tick)
@@ -215,6 +219,13 @@ export class World {
       seconds: this.queue.now / 1000,
       crossed: this.#crossed / size
     }
+  }
+
+  #kill(host: SimHost): void {
+    if (host.finishedAt === undefined) this.#unfinished--
+    host.die()
+    for (const neighbour of host.neighbours) neighbour.dispatch({ type: 'down', peer: host.id })
+    this.#plan({ type: 'left', host: host.id })
   }
 
   #whenReady(newcomer: SimHost, share: number): void {
