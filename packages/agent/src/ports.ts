@@ -71,8 +71,11 @@ export interface BlobReader extends AsyncDisposable {
   readonly complete: boolean
   /** A copy of the set of pieces present now. */
   have(): PieceSet
-  /** One piece that is present; undefined when it is not. The bytes are the caller's. */
-  piece(piece: number): Promise<Uint8Array | undefined>
+  /**
+   * One piece that is present; undefined when it is not. The bytes are the caller's.
+   * @param into memory that they may be read into, where it is large enough
+   */
+  piece(piece: number, into?: Uint8Array): Promise<Uint8Array | undefined>
   /**
    * The bytes of `range` in order, in chunks of at most 1 MiB, waiting for pieces that have not landed. The last piece
    * of the blob is given out only once the whole digest is proven.

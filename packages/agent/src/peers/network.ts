@@ -63,7 +63,16 @@ export class Libp2pPeerNetwork implements PeerNetwork, AsyncDisposable {
     this.#deps = deps
     const onViolation = (peer: string, error: LayerswarmError) => this.#onViolation(peer, error)
     this.#readers = new ReaderPool({ store, clock })
-    this.#uploads = new Uploads({ readers: this.#readers, policy: deps.uploadPolicy, clock, log, metrics, throttle, onViolation })
+    this.#uploads = new Uploads({
+      readers: this.#readers,
+      buffers: this.#buffers,
+      policy: deps.uploadPolicy,
+      clock,
+      log,
+      metrics,
+      throttle,
+      onViolation
+    })
     this.#observed = new ObserveServer({
       store,
       clock,

@@ -1,7 +1,7 @@
 /** Bytes kept for reuse; beyond that, buffers are left to the garbage collector. A dozen pieces of the largest size. */
 const MAX_KEPT_BYTES = 48 * 1024 * 1024
 
-/** Memory for arriving pieces. Fresh buffers are a main cost of moving bytes: the runtime collects garbage for them. */
+/** Memory for pieces on their way. Fresh buffers are a main cost of moving bytes: the runtime collects garbage for them. */
 export class PieceBuffers {
   readonly #free = new Map<number, Uint8Array[]>()
   #kept = 0

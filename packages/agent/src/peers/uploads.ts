@@ -2,11 +2,13 @@ import type { Clock } from '@layerswarm/core/clock.ts'
 import type { Digest } from '@layerswarm/core/digest.ts'
 import { describeError, isLayerswarmError, LayerswarmError } from '@layerswarm/core/errors.ts'
 import type { FramedStream } from '@layerswarm/core/p2p/framed-stream.ts'
+import { pieceLength } from '@layerswarm/core/piece-layout.ts'
 import type { Throttle } from '@layerswarm/core/rate-limiter.ts'
 import { decodeMessage } from '@layerswarm/core/wire/frames.ts'
 import { type GetReply, type GetRequest, getRequest, MAX_QUEUED_REQUESTS } from '@layerswarm/core/wire/peer-protocol.ts'
 import type { Logger } from 'pino'
-import type { UploadPolicy, UploadRequest } from '../ports.ts'
+import type { BlobReader, UploadPolicy, UploadRequest } from '../ports.ts'
+import type { PieceBuffers } from './piece-buffers.ts'
 import type { ReaderPool } from './reader-pool.ts'
 import { ServedCounts } from './served-counts.ts'
 
@@ -51,6 +53,7 @@ interface Refusal {
 
 export interface UploadsDeps {
   readonly readers: ReaderPool
+  readonly buffers: PieceBuffers
   readonly policy: UploadPolicy
   readonly clock: Clock
   readonly log: Logger
@@ -177,7 +180,7 @@ export class Uploads {
     this.#watch()
     try {
       await this.#deps.readers.use(request.blob, async (reader) => {
-        const bytes = await reader?.piece(request.piece)
+        const bytes = reader && (await this.#read(reader, request.piece))
         if (bytes === undefined) this.#refuse(stream, { id, reason: reader === undefined ? 'gone' : 'missing' })
         else await this.#send(active, bytes)
       })
@@ -221,6 +224,17 @@ export class Uploads {
     this.#free(active)
     this.#pump()
     await stream.flushed({ onProgress })
+    const { buffers } = this.#deps
+    // A stream that ends first leaves the memory to the garbage collector.
+    stream.released().then(
+      () => buffers.give(bytes),
+      () => undefined
+    )
+  }
+
+  async #read(reader: BlobReader, piece: number): Promise<Uint8Array | undefined> {
+    const { layout } = reader
+    return piece < layout.pieces ? await reader.piece(piece, this.#deps.buffers.take(pieceLength(layout, piece))) : undefined
   }
 
   /** Waits for this host's own limit. @throws why the stream ended in the meantime */

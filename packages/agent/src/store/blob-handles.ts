@@ -45,9 +45,9 @@ export class FsBlobReader implements BlobReader {
     return this.#deps.use.blob.presence.have.clone()
   }
 
-  async piece(piece: number): Promise<Uint8Array | undefined> {
+  async piece(piece: number, into?: Uint8Array): Promise<Uint8Array | undefined> {
     if (this.disposed) throw new Error(DISPOSED)
-    return await this.#deps.use.blob.piece(piece)
+    return await this.#deps.use.blob.piece(piece, into)
   }
 
   async *read(range: ByteRange, options: ReadOptions = {}): AsyncGenerator<Uint8Array> {

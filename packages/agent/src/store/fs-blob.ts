@@ -69,12 +69,12 @@ export class FsBlob {
     return bytes
   }
 
-  async piece(piece: number): Promise<Uint8Array | undefined> {
+  async piece(piece: number, into?: Uint8Array): Promise<Uint8Array | undefined> {
     const { layout, presence } = this
     if (!presence.have.has(piece)) return undefined
     const { forgets } = presence
     const start = pieceStart(layout, piece)
-    const bytes = await this.bytes(start, start + pieceLength(layout, piece))
+    const bytes = await this.bytes(start, start + pieceLength(layout, piece), into)
     return presence.forgets === forgets ? bytes : undefined
   }
 }

@@ -17,6 +17,8 @@ export interface FramedStreamOptions {
   readonly maxMessage: number
   /** Unsent bytes at which the stream is aborted. */
   readonly maxUnsent?: number
+  /** Resolves once the connection reads no memory of what it was given so far. */
+  readonly released?: () => Promise<void>
 }
 
 export interface FramedHandlers {
@@ -37,6 +39,7 @@ export class FramedStream {
   readonly protocol: string
   readonly #stream: Stream
   readonly #maxUnsent: number
+  readonly #released: (() => Promise<void>) | undefined
   readonly #reader: FrameReader
   #handlers: FramedHandlers | undefined
   #paused = false
@@ -48,6 +51,7 @@ export class FramedStream {
     this.protocol = options.protocol
     this.#stream = stream
     this.#maxUnsent = options.maxUnsent ?? DEFAULT_MAX_UNSENT
+    this.#released = options.released
     this.#reader = new FrameReader({
       maxBytes: options.maxMessage,
       // A handler may end the stream; what the same chunk brought after that is nobody's.
@@ -126,6 +130,16 @@ export class FramedStream {
     await this.drained({ ...options, below: 1 })
     while (this.#stream.writableNeedsDrain && this.open) await this.#nextDrain(options.signal)
     this.#throwIfEnded()
+  }
+
+  /**
+   * Waits until the memory of everything sent here is free for other use. Never resolves where that cannot be told, or
+   * the connection breaks first: that memory is left to the garbage collector.
+   * @throws as {@link drained}
+   */
+  async released(): Promise<void> {
+    await this.drained({ below: 1 })
+    await (this.#released?.() ?? new Promise<never>(() => undefined))
   }
 
   /** libp2p's own `onDrain` resolves at once after the first time. */

@@ -7,7 +7,7 @@
 import { hkdfSync, randomBytes } from 'node:crypto'
 import { Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
-import type { ConnectionEncrypter, MessageStream, SecureConnectionOptions, SecuredConnection } from '@libp2p/interface'
+import type { Connection, ConnectionEncrypter, MessageStream, SecureConnectionOptions, SecuredConnection } from '@libp2p/interface'
 import { type NoiseComponents, noise } from '@libp2p/noise'
 import { AbstractMultiaddrConnection, byteStream } from '@libp2p/utils'
 import { noisePrologue, tlsSalt } from './cluster-key.ts'
@@ -15,6 +15,9 @@ import { startTls, TlsStream } from './tls-stream.ts'
 
 export const NOISE_TLS_PROTOCOL = '/layerswarm/noise-tls/1'
 const SHARE_BYTES = 32
+
+/** By the connection of the transport. */
+const streams = new WeakMap<object, TlsStream>()
 
 type EncrypterFactory = (components: NoiseComponents) => ConnectionEncrypter
 
@@ -71,6 +74,17 @@ class NoiseTls implements ConnectionEncrypter {
   }
 }
 
+/**
+ * Resolves once nobody reads the memory of what was sent over `connection` so far any more. Never, where that cannot be
+ * told: when it breaks first, or is encrypted by Noise alone.
+ */
+export async function released(connection: Connection): Promise<void> {
+  // libp2p's types do not tell of the transport's connection below its own.
+  const { maConn } = connection as { readonly maConn?: object }
+  const stream = maConn && streams.get(maConn)
+  await (stream?.released() ?? new Promise<never>(() => undefined))
+}
+
 /** The TCP transport's connections carry their socket; libp2p's types do not say so. */
 function socketOf(connection: MessageStream): Socket {
   const socket = (connection as { socket?: unknown }).socket
@@ -88,6 +102,7 @@ function release(socket: Socket): void {
 /** libp2p closes the connection it made, whose socket knows nothing of what TLS has still to send. */
 function continued(connection: MessageStream, tls: TLSSocket): TlsStream {
   const stream = new TlsStream(tls, connection)
+  streams.set(connection, stream)
   if (connection instanceof AbstractMultiaddrConnection) connection.sendClose = async (options) => await stream.close(options)
   return stream
 }

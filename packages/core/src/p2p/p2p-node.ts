@@ -5,6 +5,7 @@ import type { Libp2p } from 'libp2p'
 import type { Logger } from 'pino'
 import { LayerswarmError } from '../errors.ts'
 import { FramedStream } from './framed-stream.ts'
+import { released } from './noise-tls.ts'
 
 /** One long-lived stream is the rule; a few more live while reset ones are replaced. */
 const STREAMS_PER_PROTOCOL = 64
@@ -189,7 +190,8 @@ export class P2pNode implements AsyncDisposable {
 function framed(stream: Stream, connection: Connection, protocol: string, options: ProtocolOptions): FramedStream {
   const peer = connection.remotePeer.toString()
   const { maxMessage, maxUnsent } = options
-  return new FramedStream(stream, { peer, protocol, maxMessage, ...(maxUnsent === undefined ? {} : { maxUnsent }) })
+  const limits = { maxMessage, ...(maxUnsent === undefined ? {} : { maxUnsent }) }
+  return new FramedStream(stream, { peer, protocol, ...limits, released: () => released(connection) })
 }
 
 function within(ms: number, signal: AbortSignal | undefined): AbortSignal {

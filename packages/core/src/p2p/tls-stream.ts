@@ -70,6 +70,10 @@ async function established(tls: TLSSocket, event: 'secure' | 'secureConnect', si
 /** A TLS socket as libp2p sees connections. */
 export class TlsStream extends AbstractMessageStream {
   readonly #tls: TLSSocket
+  /** Bytes handed to the socket so far, and how many of them it has taken: encrypted, and thereby copied. */
+  #handed = 0
+  #taken = 0
+  readonly #untaken: { readonly until: number; readonly resolve: () => void }[] = []
 
   constructor(tls: TLSSocket, outer: MessageStream) {
     super({ log: outer.log.newScope('tls'), direction: outer.direction, maxReadBufferLength: outer.maxReadBufferLength })
@@ -90,10 +94,23 @@ export class TlsStream extends AbstractMessageStream {
     this.#tls.cork()
     for (const part of data) {
       sentBytes += part.byteLength
-      canSendMore = this.#tls.write(part)
+      this.#handed += part.byteLength
+      const until = this.#handed
+      canSendMore = this.#tls.write(part, (error) => !error && this.#onTaken(until))
     }
     this.#tls.uncork()
     return { sentBytes, canSendMore }
+  }
+
+  /** Resolves once nobody reads the memory of what was sent so far any more; never, when the connection breaks first. */
+  async released(): Promise<void> {
+    const until = this.#handed + this.writeBufferLength
+    if (this.#taken < until) await new Promise<void>((resolve) => this.#untaken.push({ until, resolve }))
+  }
+
+  #onTaken(until: number): void {
+    this.#taken = until
+    while (this.#untaken[0] !== undefined && this.#untaken[0].until <= until) this.#untaken.shift()?.resolve()
   }
 
   override sendReset(): void {

@@ -54,6 +54,46 @@ test('what is sent before a close arrives, in order, and both ends end without a
   assert.equal(opener.open, false)
 })
 
+test('memory that is released may be written to again, whatever else is being sent, and the reader sees nothing of it', async () => {
+  const { opener, holder } = await streamPair(nodes)
+  const { opener: other, holder: otherEnd } = await streamPair(nodes)
+  collect(otherEnd)
+  other.start({ onMessage: () => undefined, onClose: () => undefined })
+  const sizes = [1, 1000, 16_384, 70_000, CHUNK]
+  const wrong: number[] = []
+  let [current, bytes] = [0, 0]
+  const { promise: done, resolve } = Promise.withResolvers<void>()
+  holder.start({
+    onMessage: (body) => {
+      const { n, length = 0 } = decodeMessage(schema, body)
+      current = n
+      holder.expectPayload(length)
+      if (length === 1 && n === 250) resolve()
+    },
+    onPayload: (chunk) => {
+      bytes += chunk.byteLength
+      if (chunk.some((byte) => byte !== current)) wrong.push(current)
+      if (bytes % 7 === 0) holder.pause()
+      setImmediate(() => holder.resume())
+    },
+    onClose: () => undefined
+  })
+  opener.start({ onMessage: () => undefined, onClose: () => undefined })
+  const memory = new Uint8Array(CHUNK)
+  for (let n = 0; n <= 250; n++) {
+    const part = memory.subarray(0, sizes[n % sizes.length]).fill(n)
+    other.send({ n })
+    opener.send({ n, length: part.byteLength })
+    opener.sendRaw(part)
+    other.send({ n })
+    await opener.released()
+  }
+  await done
+  assert.deepEqual(wrong, [])
+  opener.abort(new LayerswarmError('PEER_GONE'))
+  other.abort(new LayerswarmError('PEER_GONE'))
+})
+
 test('a sender that waits holds little, and a reader that pauses all the time gets everything', async () => {
   const { opener, holder } = await streamPair(nodes)
   const total = 48 * 1024 * 1024

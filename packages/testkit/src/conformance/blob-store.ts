@@ -67,6 +67,9 @@ function whatIsWritten(open: () => Promise<BlobStore>): void {
       const copies: Uint8Array[] = []
       for await (const chunk of reader.read({ start: 3, end: blob.layout.size }, { into })) copies.push(chunk.slice())
       equal(Buffer.concat(copies), blob.bytes.subarray(3))
+      const piece = await reader.piece(1, into)
+      assert.ok(piece)
+      equal(piece, blob.piece(1))
     }
   })
 
