@@ -119,6 +119,7 @@ try {
   const busy = await all(() => ({ do: 'pull', perSecond, seconds: BUSY_SECONDS, image: 1000 }))
   const each = `${Math.round((busy.sent + busy.received) / busy.seconds)} messages a second`
   tell(`each host pulls ${LAYERS} new layers a minute`, `${percent(busy.cpu / busy.seconds)} of a core, ${each}`)
+  tell('resident memory then', `${Math.round((await usage()).rss / MIB)} MiB`)
 
   const rates: [string, number, (part: number) => Order][] = [
     ['announces of ten blobs', ANNOUNCES, () => ({ do: 'announce', agents: ANNOUNCES / 50 / PROCESSES, times: 50 })],
@@ -128,10 +129,9 @@ try {
   ]
   for (const [what, count, order] of rates) {
     const { cpu, lost } = await all(order)
-    if (lost > 0) throw new Error(`${lost} agents lost their connection: the machine is too busy to measure anything`)
+    if (lost > 0) tell('agents lost meanwhile, for the machine is too small', String(lost))
     tell(what, `${Math.round(count / cpu)} a second on one core, ${Math.round((cpu / count) * 1e6)} µs each`)
   }
-  tell('resident memory in the end', `${Math.round((await usage()).rss / MIB)} MiB`)
   console.table(rows.map(([what, figure]) => ({ what, figure })))
 } finally {
   for (const child of roles) if (child.connected) child.disconnect()
