@@ -26,6 +26,8 @@ export async function acceptBlob(deps: AcceptBlobDeps, exchange: Exchange, targe
   switch (exchange.method) {
     case 'GET':
     case 'HEAD':
+      // Asked by a client that lost its connection: what is under way of it must not move the upload after the answer.
+      await session.alone(exchange, async () => undefined)
       return await exchange.send(204, standing(session, target))
     case 'PATCH':
       return await append(exchange, target, session, outcome)
