@@ -89,13 +89,14 @@ export function replaceGateway(state: FleetState, blob: Blob, host: Host, now: n
   present(blob, heir, out)
 }
 
-/** Replaces gateways that fetch the blob and say nothing: nobody else imports their runs. */
+/** Replaces gateways that fetch the blob and say nothing, or have let it go: nobody else imports their runs. */
 export function watchGateways(state: FleetState, blob: Blob, now: number, out: Outbox): void {
   if (!spansZones(blob) || now < state.excusedUntil) return
   for (const members of blob.zones.values()) {
     for (const { host, since } of [...members.gateways]) {
-      if (!host.wants.has(blob) || now - Math.max(host.heard, since) <= SILENT_MS) continue
-      if (members.complete.size + members.fetching.size <= members.gateways.length) continue
+      const heirs = members.complete.size + members.fetching.size - members.gateways.length
+      const silent = now - Math.max(host.heard, since) > SILENT_MS
+      if (host.holds.has(blob.digest) || (host.wants.has(blob) && (!silent || heirs <= 0))) continue
       replaceGateway(state, blob, host, now, out)
       const of = members.gateways.length
       // A number beyond the last: it imports nothing, should it come back.

@@ -80,6 +80,18 @@ test('a gateway that says nothing loses its place, and is told so should it come
   )
 })
 
+test('a gateway that lets the blob go gives its place to another', () => {
+  const fleet = twoZones()
+  fleet.hold('b1', blob)
+  fleet.clear()
+  fleet.run(100)
+  assert.deepEqual(fleet.of('b4', 'peers'), [], 'one that holds it keeps its place')
+  fleet.say('b1', { t: 'hold', full: false, add: [], drop: [blob.digest] })
+  fleet.run(100)
+  const heirs = [4, 5, 6, 7, 8, 9].filter((i) => fleet.of(`b${i}`, 'peers').some(({ gateway }) => gateway?.number === 1))
+  assert.equal(heirs.length, 1)
+})
+
 test('gateways hear of each other in a hundred zones too, of as many as the protocol carries', () => {
   const fleet = new TestFleet()
   for (let zone = 0; zone < 100; zone++) for (let i = 0; i < 12; i++) fleet.ask(`z${zone}h${i}`, blob, { zone: `z${zone}` })
