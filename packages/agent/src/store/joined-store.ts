@@ -103,7 +103,12 @@ export class JoinedStore implements BlobStore {
 
   async *#merged(feeds: readonly AsyncIterable<HoldingChange>[], stop: AbortController): AsyncGenerator<HoldingChange> {
     const iterators = feeds.map((feed) => feed[Symbol.asyncIterator]())
-    const next = async (at: number) => ({ at, result: await iterators[at]?.next() })
+    const next = (at: number) => {
+      const pending = Promise.resolve(iterators[at]?.next()).then((result) => ({ at, result }))
+      // It may fail while the consumer is busy with a change, when nobody waits for it yet.
+      pending.catch(() => undefined)
+      return pending
+    }
     const waiting = new Map(iterators.map((_, at) => [at, next(at)]))
     try {
       while (waiting.size > 0) {
@@ -116,7 +121,6 @@ export class JoinedStore implements BlobStore {
         yield await this.#asJoined(result.value)
       }
     } finally {
-      for (const pending of waiting.values()) pending.catch(() => {})
       stop.abort(new Error('nobody follows'))
     }
   }

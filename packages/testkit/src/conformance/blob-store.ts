@@ -255,6 +255,19 @@ function lifetimes(open: () => Promise<BlobStore>): void {
     await next.commit()
   })
 
+  test('following changes can be aborted while one is dealt with', async () => {
+    await using store = await open()
+    const abort = new AbortController()
+    const changes = store.changes({ signal: abort.signal })[Symbol.asyncIterator]()
+    const first = changes.next()
+    await addBlob(store, fixtureBlob(SEVERAL))
+    for (let change = await first; change.value?.change !== 'added'; change = await changes.next());
+    abort.abort(new Error('enough'))
+    // Whatever fails unseen has been reported by then, and ends the test.
+    await new Promise((resolve) => setImmediate(resolve))
+    await assert.rejects(changes.next(), /enough/)
+  })
+
   test('waiting for changes can be aborted', async () => {
     await using store = await open()
     const abort = new AbortController()
