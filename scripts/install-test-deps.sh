@@ -3,7 +3,7 @@
 # Starts none of their services. Needs root: sudo scripts/install-test-deps.sh
 set -eu
 
-PACKAGES='adduser busybox-static containerd docker-compose docker-registry docker.io fish iproute2 nginx openssl podman procps runc skopeo systemd util-linux zsh'
+PACKAGES='adduser busybox-static containerd docker-compose docker-registry docker.io fish iproute2 mount nginx openssl podman procps runc skopeo systemd umoci util-linux zsh zstd'
 
 if ! command -v apt-get >/dev/null; then
   echo "This script knows Debian and what derives from it. Elsewhere install: $PACKAGES" >&2

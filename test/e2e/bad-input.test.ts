@@ -1,4 +1,4 @@
-// needs: root ip tc nsenter unshare mount docker-registry
+// needs: root ip nsenter unshare sysctl mount umount docker-registry
 import assert from 'node:assert/strict'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'

@@ -1,4 +1,4 @@
-// needs: root ip tc nsenter unshare docker-registry containerd ctr runc dockerd docker podman skopeo nginx openssl
+// needs: root ip nsenter unshare sysctl mount docker-registry containerd ctr runc dockerd docker podman skopeo nginx openssl
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
 import type { ImageSpec } from '@layerswarm/testkit/oci-image.ts'

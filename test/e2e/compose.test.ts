@@ -1,4 +1,4 @@
-// needs: root ip nsenter unshare dockerd docker docker-compose docker-registry ldd tar
+// needs: root ip nsenter unshare sysctl mount dockerd docker docker-compose docker-registry ldd tar
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { mkdirSync, writeFileSync } from 'node:fs'

@@ -1,4 +1,4 @@
-// needs: root ip tc nsenter unshare docker-registry containerd ctr runc busybox
+// needs: root ip nsenter unshare sysctl mount docker-registry containerd ctr runc busybox
 import assert from 'node:assert/strict'
 import { chmodSync, globSync, lstatSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'

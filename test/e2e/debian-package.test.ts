@@ -1,4 +1,4 @@
-// needs: root adduser chroot dpkg dpkg-deb mount systemd-analyze
+// needs: root adduser chroot dpkg dpkg-deb mount umount systemd-analyze
 import assert from 'node:assert/strict'
 import { existsSync, mkdirSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'

@@ -1,4 +1,4 @@
-// needs: root ip tc nsenter unshare docker-registry
+// needs: root ip tc nsenter unshare sysctl mount docker-registry
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { fileURLToPath } from 'node:url'

@@ -1,4 +1,4 @@
-// needs: root ip tc nsenter unshare docker-registry containerd ctr
+// needs: root ip tc nsenter unshare sysctl mount docker-registry containerd ctr
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
 import { Containerd } from '../harness/containerd.ts'

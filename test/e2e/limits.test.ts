@@ -1,4 +1,4 @@
-// needs: root ip tc nsenter unshare docker-registry
+// needs: root ip nsenter unshare sysctl mount docker-registry
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'

@@ -1,4 +1,4 @@
-// needs: root ip tc nsenter unshare docker-registry containerd ctr runc dockerd docker podman nginx openssl
+// needs: root ip nsenter unshare sysctl mount docker-registry containerd ctr runc dockerd docker podman nginx openssl
 import assert from 'node:assert/strict'
 import { cpSync, existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'

@@ -1,4 +1,4 @@
-// needs: root ip tc nsenter unshare docker-registry containerd ctr dockerd docker podman skopeo
+// needs: root ip nsenter unshare sysctl mount docker-registry containerd ctr dockerd docker podman skopeo
 import assert from 'node:assert/strict'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'

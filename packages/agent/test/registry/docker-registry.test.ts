@@ -1,3 +1,4 @@
+// needs: docker-registry
 import assert from 'node:assert/strict'
 import { after, before, suite, test } from 'node:test'
 import { registrySource } from '@layerswarm/agent/registry/registry-source.ts'
