@@ -30,7 +30,7 @@ export function takeReport(state: FleetState, host: Host, report: Report, now: n
   state.totals.registryBytes += report.bytes
   const campaign = state.blobs.get(report.blob)?.campaign
   if (campaign === undefined) return
-  if (report.whole === true) streamWhole(state, campaign, host, out)
+  if (report.whole === true && host.wants.has(campaign.blob) && !host.distrusted) streamWhole(state, campaign, host, out)
   let gotBytes = 0
   for (const piece of report.got) {
     if (piece >= campaign.layout.pieces) continue

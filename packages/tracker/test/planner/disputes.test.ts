@@ -201,6 +201,18 @@ describe('a host that vouched for false bytes', () => {
     assert.ok(fleet.state.trust.disputes.has(other.digest))
   })
 
+  test('takes no blob for itself by saying that the registry knows no ranges', () => {
+    const fleet = proven()
+    accuse(fleet, 'c', claim('liar', 3, FALSE))
+    const next = blobOfRuns(RUNS, 'next')
+    const leases = fleet.plan('a', [next]).blobs[0]?.leases.map(({ run }) => run)
+    assert.deepEqual(leases, [0, 1])
+    fleet.plan('liar', [next])
+    fleet.clear()
+    fleet.say('liar', { t: 'report', blob: next.digest, got: [], spread: [], bytes: 0, whole: true })
+    assert.deepEqual([fleet.of('a', 'leases'), fleet.told('liar')], [[], []])
+  })
+
   test('brings no evidence and proves no map', () => {
     const fleet = proven()
     accuse(fleet, 'c', claim('liar', 3, FALSE))
