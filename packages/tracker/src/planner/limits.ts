@@ -84,3 +84,11 @@ export const MAX_IMPORT_LINKS = 32
 export const ORPHAN_MS = 1_000
 /** A holder is asked for its map again after this, ms. */
 export const MAP_RETRY_MS = 5_000
+
+/**
+ * Pieces of a blob that is planned for: half a TiB, whose map just fits a message. A host fetches a larger one by itself;
+ * what a host only says of one must not cost this process its memory.
+ */
+export const MAX_PLANNED_PIECES = 2 ** 17 - 2 ** 7
+/** Blobs that one host may be fetching: more than a host ever does, and it is what a host that never ends one may cost. */
+export const MAX_WANTS_PER_HOST = 4096

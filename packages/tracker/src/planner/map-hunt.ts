@@ -2,7 +2,7 @@
 import type { Digest } from '@layerswarm/core/digest.ts'
 import { addMap, useMap, witness } from '../state/maps.ts'
 import type { Blob, FleetState, Host } from '../state/model.ts'
-import { MAP_RETRY_MS } from './limits.ts'
+import { MAP_RETRY_MS, MAX_PLANNED_PIECES } from './limits.ts'
 import { type Outbox, send } from './messages.ts'
 
 /** Holders asked at the same time: as many as prove a map. */
@@ -10,9 +10,10 @@ const ASKED_AT_ONCE = 2
 /** Holders looked at for one that has not been asked. */
 const MAX_LOOKED_AT = 8
 
-/** Asks holders for their map while it is not proven. A blob of one piece needs none: its digest is the hash. */
+/** Asks holders for their map while it is not proven. A blob of one piece needs none: its digest is the hash; some maps fit no message. */
 export function askForMap(state: FleetState, blob: Blob, now: number, out: Outbox): void {
-  if ((blob.layout?.pieces ?? 0) <= 1 || blob.map?.proven === true) return
+  const { pieces } = blob.layout ?? { pieces: 0 }
+  if (pieces <= 1 || pieces > MAX_PLANNED_PIECES || blob.map?.proven === true) return
   for (const [host, at] of blob.mapAsked) if (now - at >= MAP_RETRY_MS || !state.hosts.has(host)) blob.mapAsked.delete(host)
   for (const { complete } of blob.zones.values()) {
     const start = Math.floor(state.random() * complete.size)

@@ -1,8 +1,7 @@
 /** Answers a plan request: one for all layers of an image, from facts and leases in hand. Nothing is recomputed for the swarm. */
 import type { Digest } from '@layerswarm/core/digest.ts'
-import { layoutOf } from '@layerswarm/core/piece-layout.ts'
 import type { AgentMessage } from '@layerswarm/core/wire/directory-protocol.ts'
-import { addWant, blobOf, degreeOf, isMember } from '../state/facts.ts'
+import { addWant, degreeOf, isMember } from '../state/facts.ts'
 import { useMap } from '../state/maps.ts'
 import type { Blob, FleetState, Holder, Host } from '../state/model.ts'
 import { startCampaign, toWire } from './campaign.ts'
@@ -12,6 +11,7 @@ import { grantFirst, noteRate, refillPlanned, tryHold } from './leases.ts'
 import { DEGREE_CAP, FIRST_PLAN_RUNS, LATE_SHARE, MAX_NAMED_PEERS, PEERS_PER_PLAN } from './limits.ts'
 import { askForMap, sendMap } from './map-hunt.ts'
 import { type Outbox, send, type UnsignedBlob } from './messages.ts'
+import { wantedBlob } from './wanted.ts'
 
 /** Bytes of maps inside one plan; maps beyond it follow as messages of their own. */
 const MAX_PLANNED_MAP_BYTES = 2 * 1024 * 1024
@@ -60,7 +60,7 @@ export function answerPlan(state: FleetState, host: Host, message: PlanMessage, 
   }
 }
 
-/** Enters the host for every blob that it lacks and whose size it sees as others do. */
+/** Enters the host for every blob that it may fetch. */
 function join(
   state: FleetState,
   host: Host,
@@ -71,10 +71,8 @@ function join(
 ): Blob[] {
   const joined: Blob[] = []
   for (const [digest, size] of sizes) {
-    if (host.holds.has(digest)) continue
-    const blob = blobOf(state, digest)
-    blob.layout ??= size === undefined ? undefined : layoutOf(size)
-    if (size !== undefined && blob.layout?.size !== size) continue
+    const blob = wantedBlob(state, host, digest, size)
+    if (blob === undefined) continue
     const isNew = addWant(blob, host)
     const campaign = blob.campaign ?? (blob.layout === undefined ? undefined : startCampaign(state, blob, blob.layout))
     offerPlace(blob, host, now, out)

@@ -2,12 +2,13 @@
 import { layoutOf, runOf } from '@layerswarm/core/piece-layout.ts'
 import { PieceSet } from '@layerswarm/core/piece-set.ts'
 import type { AgentMessage } from '@layerswarm/core/wire/directory-protocol.ts'
-import { addWant, blobOf } from '../state/facts.ts'
+import { addWant } from '../state/facts.ts'
 import type { Campaign, FleetState, Holder, Host } from '../state/model.ts'
 import { addLease, allPieces, holderOf, markFetched, startCampaign } from './campaign.ts'
 import { offerPlace } from './gateways.ts'
 import { MAX_QUIET_MS, QUIET_MS, SILENT_MS } from './limits.ts'
 import { type Outbox, send } from './messages.ts'
+import { wantedBlob } from './wanted.ts'
 
 type Partial = Extract<AgentMessage, { t: 'partial' }>
 
@@ -16,12 +17,10 @@ type Partial = Extract<AgentMessage, { t: 'partial' }>
  * Leases in hand also show that this tracker has just been restarted: then it stays quiet until their owners are back.
  */
 export function takePartial(state: FleetState, host: Host, message: Partial, now: number, out: Outbox): void {
-  if (host.holds.has(message.blob)) return
-  const blob = blobOf(state, message.blob)
-  blob.layout ??= layoutOf(message.size)
-  if (blob.layout.size !== message.size) return
-  const { layout } = blob
+  const layout = layoutOf(message.size)
   if (message.bits.byteLength !== Math.ceil(layout.pieces / 8)) return
+  const blob = wantedBlob(state, host, message.blob, message.size)
+  if (blob === undefined) return
   const have = PieceSet.decode(layout.pieces, message.bits)
   addWant(blob, host)
   const campaign = blob.campaign ?? startCampaign(state, blob, layout)
