@@ -15,6 +15,10 @@ import { type PieceRun, RUN_PIECES, runOf } from './piece-layout.ts'
 import { bytesField, digestField, hostIdField, pieceField } from './wire/fields.ts'
 import { encodeCanonical } from './wire/frames.ts'
 
+/** One of Ed25519 has 64: whoever keeps signatures apart by their bytes keeps few. */
+const MAX_SIGNATURE_BYTES = 128
+const signatureField = bytesField.refine((bytes) => bytes.byteLength <= MAX_SIGNATURE_BYTES, 'not a signature')
+
 export const leaseSchema = z.object({
   blob: digestField,
   run: pieceField,
@@ -24,7 +28,7 @@ export const leaseSchema = z.object({
   instead: hostIdField.optional(),
   /** The tracker that granted it. */
   by: hostIdField,
-  sig: bytesField
+  sig: signatureField
 })
 /** Permission, signed by the tracker, to fetch one run from the registry and to vouch for its pieces. */
 export type Lease = z.infer<typeof leaseSchema>
@@ -40,7 +44,7 @@ export const claimSchema = z.object({
   author: hostIdField,
   /** Absent when there was no tracker to grant one. */
   lease: leaseSchema.optional(),
-  sig: bytesField
+  sig: signatureField
 })
 /** A host's signed word on the SHA-256 of consecutive pieces of one run. */
 export type Claim = z.infer<typeof claimSchema>

@@ -35,6 +35,7 @@
 import { z } from 'zod'
 import { namespaceField, platformsField, referenceField, sourceCounts } from '../api/local-api.ts'
 import { claimSchema, leaseSchema } from '../claims.ts'
+import { PIECE_HASH_BYTES } from '../digest.ts'
 import {
   bytesField,
   digestField,
@@ -111,6 +112,9 @@ const seedMessage = z.object({
 /** An image that a host shall fetch ahead of use. */
 export type SeedOrder = z.infer<typeof seedMessage>
 
+/** As mapRoot in claims.ts makes it. */
+const rootField = bytesField.refine((bytes) => bytes.byteLength === PIECE_HASH_BYTES, 'not a root')
+
 export const agentMessage = z.discriminatedUnion('t', [
   z.object({
     t: z.literal('hello'),
@@ -168,7 +172,7 @@ export const agentMessage = z.discriminatedUnion('t', [
   }),
   z.object({ t: z.literal('peers'), blob: digestField, live: z.int().min(0) }),
   z.object({ t: z.literal('orphans'), blob: digestField, pieces: piecesField }),
-  z.object({ t: z.literal('done'), blob: digestField, size: sizeField, root: bytesField }),
+  z.object({ t: z.literal('done'), blob: digestField, size: sizeField, root: rootField }),
   z.object({ t: z.literal('map'), blob: digestField, size: sizeField, hashes: bytesField }),
   z.object({ t: z.literal('dispute'), blob: digestField }),
   z.object({ t: z.literal('evidence'), blob: digestField, claims: z.array(claimSchema).min(1).max(MAX_EVIDENCE_CLAIMS) }),
