@@ -97,7 +97,7 @@ export function step(state: SeedsState, event: SeedEvent, now: number): readonly
   const out: Outbox = []
   switch (event.type) {
     case 'joined':
-      join(state, event.host, out)
+      join(state, event.host, now, out)
       break
     case 'left':
       leave(state, event.host, now, out)
@@ -126,7 +126,12 @@ function makeSeed(seed: Omit<Seed, 'open' | 'byHost'>): Seed {
   return { ...seed, open: new Set(seed.state === 'running' ? targets.filter(isOpen) : []), byHost }
 }
 
-function join(state: SeedsState, { id, name, zone, takesSeeds }: Extract<SeedEvent, { type: 'joined' }>['host'], out: Outbox): void {
+function join(
+  state: SeedsState,
+  { id, name, zone, takesSeeds }: Extract<SeedEvent, { type: 'joined' }>['host'],
+  now: number,
+  out: Outbox
+): void {
   // A host that was set up anew has another id; its old self is not expected back.
   for (const other of state.hosts.values()) {
     if (other.name === name && other.id !== id && other.leftAt !== undefined) state.hosts.delete(other.id)
@@ -143,6 +148,7 @@ function join(state: SeedsState, { id, name, zone, takesSeeds }: Extract<SeedEve
     seed.byHost.set(id, target)
     seed.open.add(target)
     order(state, seed, target, host, out)
+    if (!isOpen(target)) settle(seed, now, out)
   }
 }
 
@@ -237,16 +243,22 @@ function end(seed: Seed, how: 'done' | 'failed' | 'cancelled', now: number, out:
 
 /** @throws {LayerswarmError} SEEDS_FULL */
 function makeRoom(state: SeedsState, targets: number, out: Outbox): void {
-  let total = targets
-  for (const seed of state.seeds.values()) total += seed.targets.length
-  for (const seed of state.seeds.values()) {
+  const seeds = [...state.seeds.values()]
+  const running = seeds.filter((seed) => seed.state === 'running')
+  // Those that ended stay where their room would not do either.
+  if (running.length >= MAX_SEEDS || targets + targetsOf(running) > MAX_TARGETS) throw new LayerswarmError('SEEDS_FULL')
+  let total = targets + targetsOf(seeds)
+  for (const seed of seeds) {
     if (total <= MAX_TARGETS && state.seeds.size < MAX_SEEDS) return
     if (seed.state === 'running') continue
     total -= seed.targets.length
     state.seeds.delete(seed.id)
     out.push({ type: 'forget', id: seed.id })
   }
-  if (total > MAX_TARGETS || state.seeds.size >= MAX_SEEDS) throw new LayerswarmError('SEEDS_FULL')
+}
+
+function targetsOf(seeds: readonly Seed[]): number {
+  return seeds.reduce((sum, { targets }) => sum + targets.length, 0)
 }
 
 function forgetGone(state: SeedsState, now: number): void {

@@ -186,6 +186,17 @@ test('an agent that takes no seeds fails at once', () => {
   assert.deepEqual([seed.state, seed.targets[0]?.error?.code, seeds.sent()], ['failed', 'PEER_VERSION', []])
 })
 
+test('a host that comes back with an agent that takes no seeds fails, and with the last one the seed ends', () => {
+  const seeds = new TestSeeds()
+  for (const id of ['a', 'b']) seeds.join(id)
+  const seed = seeds.begin()
+  seeds.report('b', 's0', 'done')
+  seeds.step({ type: 'left', host: 'a' })
+  seeds.join('a', { takesSeeds: false })
+  assert.deepEqual([seed.state, states(seed), seed.open.size], ['failed', ['host-a failed', 'host-b done'], 0])
+  assert.ok(seeds.said.some(({ type }) => type === 'ended'))
+})
+
 test('the same seed is joined while it runs, and begins anew afterwards', () => {
   const seeds = new TestSeeds()
   seeds.join('a')
@@ -251,11 +262,27 @@ test('seeds that ended make room; running ones are never given up for others', (
   assert.equal(seeds.state.seeds.size, 1000)
 })
 
+test('a seed that finds no room takes none from those that ended', () => {
+  const seeds = new TestSeeds()
+  for (const id of ['a', 'b']) seeds.join(id)
+  const ended = seeds.begin()
+  for (const id of ['a', 'b']) seeds.report(id, ended.id, 'done')
+  const [target] = ended.targets
+  assert.ok(target)
+  const targets = Array.from({ length: 199_999 }, () => ({ ...target }))
+  restore(seeds.state, [{ ...ended, id: 'large', state: 'running', targets }], 0)
+  assert.throws(
+    () => seeds.begin(['all'], 'r.test/other:v1'),
+    (error) => isLayerswarmError(error, 'SEEDS_FULL')
+  )
+  assert.ok(seeds.state.seeds.has(ended.id))
+})
+
 test('whatever happens in whatever order, a seed ends, and says of each host how', () => {
   const HOSTS = ['a', 'b', 'c']
   const host = fc.constantFrom(...HOSTS)
   const event = fc.oneof(
-    host.map((id): SeedEvent => ({ type: 'joined', host: { id, name: id, zone: '', takesSeeds: true } })),
+    fc.tuple(host, fc.boolean()).map(([id, takesSeeds]): SeedEvent => ({ type: 'joined', host: { id, name: id, zone: '', takesSeeds } })),
     fc.record({ type: fc.constant('left' as const), host }),
     fc
       .tuple(host, fc.constantFrom('queued' as const, 'fetching' as const, 'done' as const, 'failed' as const))
