@@ -59,6 +59,9 @@ export const seedTarget = z.object({
 })
 export type SeedTarget = z.infer<typeof seedTarget>
 
+/** Of a fleet, whose hosts may each have as much as a size can say. */
+const totalField = z.number().min(0)
+
 export const seedSummary = z.object({
   id: z.string(),
   image: z.string(),
@@ -69,8 +72,8 @@ export const seedSummary = z.object({
   startedAt: z.string(),
   seconds: z.number().min(0),
   states: z.record(z.enum(TARGET_STATES), sizeField),
-  size: sizeField,
-  counts: sourceCounts,
+  size: totalField,
+  counts: z.object({ local: totalField, peer: totalField, registry: totalField }),
   digests: z.array(digestField),
   stale: sizeField,
   copies: z.number().min(0)

@@ -6,6 +6,7 @@ import { test } from 'node:test'
 import { type SeedDetail, type SeedSummary, seedBegun, seedDetail, seedList } from '@layerswarm/core/api/seed-api.ts'
 import type { Digest } from '@layerswarm/core/digest.ts'
 import { isLayerswarmError } from '@layerswarm/core/errors.ts'
+import { MAX_BLOB_SIZE } from '@layerswarm/core/piece-layout.ts'
 import type { SeedReport } from '@layerswarm/core/wire/directory-protocol.ts'
 import { loadToken } from '../../src/http/token.ts'
 import { type BareAgent, TestTracker } from '../test-tracker.ts'
@@ -89,6 +90,15 @@ test('a seed is begun, joined, followed and listed', async () => {
     seeds.map(({ id, state }) => [id, state]),
     [[seed.id, 'done']]
   )
+})
+
+test('no size that hosts state makes the sums such as cannot be read', async () => {
+  await using tracker = await TestTracker.start()
+  const agents = await fleet(tracker, 'host-1', 'host-2')
+  const { seed } = await begin(tracker, { image: IMAGE })
+  for (const agent of agents) agent.say({ ...done(seed.id), size: MAX_BLOB_SIZE, counts: { local: 0, peer: MAX_BLOB_SIZE, registry: 0 } })
+  const { size, counts } = await until(tracker, seed.id, ({ state }) => state === 'done')
+  assert.deepEqual([size, counts.peer], [2 * MAX_BLOB_SIZE, 2 * MAX_BLOB_SIZE])
 })
 
 test('a seed is cancelled', async () => {
