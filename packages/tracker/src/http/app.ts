@@ -46,7 +46,8 @@ const STATUSES: Readonly<Record<string, number>> = {
  */
 export function createApp(deps: AppDeps): FastifyInstance {
   const { state, id, addresses, clock, registry, metrics, seeds, token, log } = deps
-  const app = fastify({ logger: false, bodyLimit: MAX_BODY_BYTES })
+  // An answer takes milliseconds: who has not said all of a request when the tracker stops would keep it from stopping.
+  const app = fastify({ logger: false, bodyLimit: MAX_BODY_BYTES, forceCloseConnections: true })
   app.removeContentTypeParser('text/plain')
   app.addHook('onRequest', async ({ method, headers }) => {
     const bound = app.server.address() as AddressInfo | null

@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { connect } from 'node:net'
 import { test } from 'node:test'
 import type { FleetView } from '../../src/state/fleet-view.ts'
 import { blobOfRuns, piecesOf, RUN_BYTES, SCOPE } from '../planner/test-fleet.ts'
@@ -51,4 +53,18 @@ test('/v1/fleet and /metrics tell of hosts, blobs, leases and registry copies', 
   ]) {
     assert.ok(metrics.includes(line), line)
   }
+})
+
+test('a client that has not said all of its request does not keep the tracker from stopping', { timeout: 20_000 }, async () => {
+  await using tracker = await TestTracker.start()
+  const { hostname, port } = new URL(tracker.running.httpUrl)
+  const socket = connect(Number(port), hostname)
+  await once(socket, 'connect')
+  const request = 'GET /healthz HTTP/1.1\r\nHost: localhost\r\n'
+  socket.write(`${request}\r\n${request}`)
+  await once(socket, 'data')
+  // It is cut off.
+  socket.on('error', () => undefined)
+  await tracker.stop()
+  socket.destroy()
 })
