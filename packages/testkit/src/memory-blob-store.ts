@@ -142,7 +142,7 @@ class MemoryReader implements BlobReader {
 
   async piece(piece: number): Promise<Uint8Array | undefined> {
     this.check()
-    if (!this.held.presence.have.has(piece)) return undefined
+    if (!this.held.presence.offers(piece)) return undefined
     const start = pieceStart(this.layout, piece)
     return this.held.bytes.slice(start, start + pieceLength(this.layout, piece))
   }

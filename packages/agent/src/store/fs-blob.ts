@@ -71,7 +71,7 @@ export class FsBlob {
 
   async piece(piece: number, into?: Uint8Array): Promise<Uint8Array | undefined> {
     const { layout, presence } = this
-    if (!presence.have.has(piece)) return undefined
+    if (!presence.offers(piece)) return undefined
     const { forgets } = presence
     const start = pieceStart(layout, piece)
     const bytes = await this.bytes(start, start + pieceLength(layout, piece), into)

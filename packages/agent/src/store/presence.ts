@@ -29,6 +29,8 @@ export class Presence {
   readonly have: PieceSet
   #complete: boolean
   #failure: { readonly error: unknown } | undefined
+  /** Why nothing of it may be read any more, although it was complete. */
+  #refuted: { readonly error: unknown } | undefined
   readonly #waiters = new Set<() => void>()
   readonly #landings = new Set<number[]>()
   readonly #cursors = new Set<Cursor>()
@@ -45,7 +47,7 @@ export class Presence {
     return this.#complete
   }
 
-  /** Grows whenever pieces are forgotten: bytes read across such a moment may be of either time. */
+  /** Grows whenever pieces are forgotten or refuted: bytes read across such a moment may be of either time. */
   get forgets(): number {
     return this.#forgets
   }
@@ -77,10 +79,22 @@ export class Presence {
     this.#failure = undefined
   }
 
-  /** The whole was false: no read that began before this may go on, for nobody knows which of its bytes were wrong. */
+  /**
+   * The whole was false: no read that began before this may go on, for nobody knows which of its bytes were wrong. Of one
+   * that was complete nothing is given out from now on.
+   */
   refute(error: unknown): void {
+    if (this.#complete) {
+      this.#refuted = { error }
+      this.#forgets++
+    }
     for (const cursor of this.#cursors) cursor.error = error
     this.#wake()
+  }
+
+  /** A piece is there and may be given out. */
+  offers(piece: number): boolean {
+    return this.have.has(piece) && this.#refuted === undefined
   }
 
   forget(pieces: Iterable<number>): void {
@@ -111,7 +125,7 @@ export class Presence {
    * @throws the failure that was set, DIGEST_MISMATCH when bytes already given out turned out false, the signal's reason
    */
   async *readable(start: number, end: number, step: number, options: Abortable = {}): AsyncGenerator<{ start: number; end: number }> {
-    const cursor: Cursor = { start, end: start }
+    const cursor: Cursor = { start, end: start, error: this.#refuted?.error }
     this.#cursors.add(cursor)
     try {
       while (cursor.end < end) {

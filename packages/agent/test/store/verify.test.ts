@@ -55,6 +55,8 @@ test('a corrupt blob goes though it is being read: its reader fails, and a new w
   await removed.return?.()
   await assert.rejects(async () => await reading.next(), fails('DIGEST_MISMATCH'))
   await addBlob(store, blob)
+  assert.equal(await reader.piece(0), undefined)
+  await assert.rejects(readAll(reader), fails('DIGEST_MISMATCH'))
   await reader[Symbol.asyncDispose]()
   await using again = await store.open(blob.digest)
   assert.ok(again)
