@@ -1,5 +1,5 @@
 import { constants } from 'node:fs'
-import { type FileHandle, open, stat } from 'node:fs/promises'
+import { type FileHandle, lstat, open } from 'node:fs/promises'
 import { layoutOf } from '@layerswarm/core/piece-layout.ts'
 import type { BlobReader, ForeignFile } from '../ports.ts'
 import { FsBlobReader } from './blob-handles.ts'
@@ -23,12 +23,12 @@ function identityOf({ dev, ino, size, mtimeNs, ctimeNs }: Facts): FileIdentity {
 
 /**
  * @returns which file it is, and when it was last written (ms since the epoch); undefined where there is no such file,
- *   or one of another size
+ *   one of another size, or a symbolic link, which {@link ForeignBlob.open} does not follow
  * @throws what the file system throws, as EACCES
  */
 export async function identify({ path, size }: ForeignFile): Promise<{ identity: FileIdentity; writtenAt: number } | undefined> {
   try {
-    const facts = await stat(path, { bigint: true })
+    const facts = await lstat(path, { bigint: true })
     if (!facts.isFile() || facts.size !== BigInt(size)) return undefined
     return { identity: identityOf(facts), writtenAt: Number(facts.mtimeMs) }
   } catch (error) {

@@ -88,9 +88,9 @@ export class ForeignStore implements Pick<BlobStore, 'stat' | 'open' | 'list' | 
       }
     }
     this.#prove()
-    for (const digest of touched) {
-      const held = this.#held.get(digest)
-      if (held?.state === 'good') void this.#lookAgain(held)
+    // One that was corrupt may have been mended, by another file of the same name.
+    for (const held of this.#held.values()) {
+      if (held.state === 'bad' || touched.has(held.file.digest)) void this.#lookAgain(held)
     }
   }
 
@@ -99,25 +99,32 @@ export class ForeignStore implements Pick<BlobStore, 'stat' | 'open' | 'list' | 
     return held?.state === 'good' ? statOf(held) : undefined
   }
 
-  /** Whether the other program keeps this blob for an image, and it is proven. */
-  keeps(digest: Digest): boolean {
+  /**
+   * Whether the other program keeps this blob for an image, and its file is there as it was when it was proven: its
+   * owner's last word may be old, since it cannot always be asked.
+   */
+  async keeps(digest: Digest): Promise<boolean> {
     const held = this.#held.get(digest)
-    return held?.state === 'good' && held.file.kept
+    if (held?.state !== 'good' || !held.file.kept) return false
+    await this.#lookAgain(held)
+    return this.#offers(held) && held.file.kept
   }
 
-  /** @throws {LayerswarmError} STORE_FAILED */
   async open(digest: Digest): Promise<BlobReader | undefined> {
     const held = this.#held.get(digest)
     if (held?.state !== 'good') return undefined
-    const blob = await onDisk(() => ForeignBlob.open(held.file))
-    if (blob === undefined || blob.identity !== held.identity || this.#held.get(digest) !== held) {
-      await blob?.close()
-      this.#changed(held, blob !== undefined)
+    const blob = await ForeignBlob.open(held.file).catch((error: unknown) => {
+      this.#deps.log.debug({ digest, error: describeError(error) }, 'a blob of another program cannot be opened')
       return undefined
+    })
+    if (blob !== undefined && blob.identity === held.identity && this.#offers(held)) {
+      held.usedAt = this.#now()
+      held.open.add(blob)
+      return blob.reader({ map: () => this.#map(held), released: () => held.open.delete(blob) })
     }
-    held.usedAt = this.#now()
-    held.open.add(blob)
-    return blob.reader({ map: () => this.#map(held), released: () => held.open.delete(blob) })
+    await blob?.close()
+    await this.#lookAgain(held)
+    return undefined
   }
 
   async *list(): AsyncGenerator<BlobStat> {
@@ -177,6 +184,11 @@ export class ForeignStore implements Pick<BlobStore, 'stat' | 'open' | 'list' | 
       if ((await identify(file))?.identity === identity) return map
       throw new LayerswarmError('STORE_FAILED', { detail: 'a file changed while it was hashed' })
     })
+  }
+
+  /** Others may have it now. */
+  #offers(held: Held): boolean {
+    return held.state === 'good' && this.#held.get(held.file.digest) === held
   }
 
   #prove(): void {
@@ -254,7 +266,7 @@ export class ForeignStore implements Pick<BlobStore, 'stat' | 'open' | 'list' | 
   /** It may have been written to. */
   async #lookAgain(held: Held): Promise<void> {
     const found = await identify(held.file).catch(() => undefined)
-    if (held.state === 'good' && found?.identity !== held.identity) this.#changed(held, found !== undefined)
+    if (held.state !== 'unknown' && found?.identity !== held.identity) this.#changed(held, found !== undefined)
   }
 
   /** Its file is another than it was (to be proven anew), or is not to be had: then its owner's next word counts. */
@@ -262,10 +274,12 @@ export class ForeignStore implements Pick<BlobStore, 'stat' | 'open' | 'list' | 
     const { digest } = held.file
     if (this.#held.get(digest) !== held) return
     this.#withdraw(held, 'unknown')
-    if (!there) this.#held.delete(digest)
-    else {
+    if (there) {
       this.#queue.push(held)
       this.#prove()
+    } else {
+      this.#held.delete(digest)
+      void this.#proofs.forget(digest)
     }
   }
 

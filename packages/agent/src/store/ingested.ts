@@ -62,7 +62,7 @@ export class Ingested {
     const gone: Digest[] = []
     let left = false
     for await (const { digest, state } of store.list()) {
-      if (state !== 'complete' || !foreign.keeps(digest)) continue
+      if (state !== 'complete' || !(await foreign.keeps(digest))) continue
       if (await store.delete(digest)) gone.push(digest)
       else left = true
     }

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { rename, rm, writeFile } from 'node:fs/promises'
+import { rename, rm, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import type { BlobStore, HoldingChange } from '@layerswarm/agent/ports.ts'
@@ -85,12 +85,47 @@ test('a file that changed since it was proven is withdrawn when it is asked for,
   assert.equal(await next(changes), `removed ${large.digest}`)
   await store.proven()
   assert.equal(store.usage().corrupt.blobs, 1)
-  // The owner mends it: another file in its place.
+  // The owner mends it: another file in its place, which it need not have told in between.
   await writeFile(`${path}.new`, large.bytes)
   await rename(`${path}.new`, path)
-  store.update({ files: new Map() })
   store.update(folder)
   assert.equal(await next(changes), `added ${large.digest}`)
+})
+
+test('a symbolic link is no blob, and one in the place of a file withdraws it', async () => {
+  await using dir = await TempDir.make()
+  await using folder = await ForeignFolder.make()
+  await using own = await openStore(dir)
+  await using store = own.foreign({ clock: new ManualClock(), log })
+  const paths = [await folder.add(small), await folder.add(large)]
+  const replace = async (path = '') => {
+    await rename(path, `${path}.away`)
+    await symlink(`${path}.away`, path)
+  }
+  await replace(paths[0])
+  store.update(folder)
+  await store.proven()
+  assert.deepEqual(await digests(store), [large.digest])
+  await replace(paths[1])
+  assert.equal(await store.open(large.digest), undefined)
+  assert.deepEqual(await digests(store), [])
+})
+
+test('what is kept is what is there as it was proven, whatever its owner said last', async () => {
+  await using dir = await TempDir.make()
+  await using folder = await ForeignFolder.make()
+  await using own = await openStore(dir)
+  await using store = own.foreign({ clock: new ManualClock(), log })
+  const path = await folder.add(large)
+  await folder.add(small, { kept: false })
+  store.update(folder)
+  assert.equal(await store.keeps(large.digest), false)
+  await store.proven()
+  assert.equal(await store.keeps(large.digest), true)
+  assert.equal(await store.keeps(small.digest), false)
+  await rm(path)
+  assert.equal(await store.keeps(large.digest), false)
+  assert.deepEqual(await digests(store), [small.digest])
 })
 
 test('a file that is told to be written to is withdrawn before anybody asks, unless it is as it was', async () => {
@@ -124,6 +159,8 @@ test('a blob that turns out corrupt when it is verified stops whoever reads it',
   await bytes.next()
   await writeFile(path, rotten(large.bytes))
   assert.equal(await store.verify(large.digest), false)
+  assert.equal(await reader.piece(0), undefined)
+  await assert.rejects(readAll(reader), fails('DIGEST_MISMATCH'))
   await assert.rejects(async () => {
     while ((await bytes.next()).done !== true);
   }, fails('DIGEST_MISMATCH'))

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { rm } from 'node:fs/promises'
 import { test } from 'node:test'
 import { fixtureBlob } from '@layerswarm/testkit/blob-fixtures.ts'
 import { addBlob, SEVERAL } from '@layerswarm/testkit/blob-steps.ts'
@@ -39,6 +40,29 @@ test('a copy goes once the other program keeps the same blob, and once nobody re
   await clock.advance(5_000)
   assert.equal(await gone, read.digest)
   assert.deepEqual((await Array.fromAsync(store.list())).map(({ digest }) => digest).sort(), [corrupt.digest, passing.digest].sort())
+  stop.abort(new Error('enough'))
+  await assert.rejects(running, /enough/)
+})
+
+test('no copy goes for one that has gone without a word', async () => {
+  await using dir = await TempDir.make()
+  await using folder = await ForeignFolder.make()
+  await using store = await openStore(dir)
+  const clock = new ManualClock()
+  await using foreign = store.foreign({ clock, log })
+  const [lost, kept] = [fixtureBlob(SEVERAL, { seed: 1 }), fixtureBlob(SEVERAL, { seed: 2 })]
+  await addBlob(store, lost)
+  await addBlob(store, kept)
+  const path = await folder.add(lost)
+  await folder.add(kept)
+  foreign.update(folder)
+  await foreign.proven()
+  await rm(path)
+  const stop = new AbortController()
+  const removed = store.changes()[Symbol.asyncIterator]()
+  const running = new Ingested({ store, foreign, clock, log }).run(stop.signal)
+  assert.equal((await removed.next()).value?.digest, kept.digest)
+  assert.equal((await store.stat(lost.digest))?.state, 'complete')
   stop.abort(new Error('enough'))
   await assert.rejects(running, /enough/)
 })
