@@ -185,7 +185,16 @@ export class FsBlobStore implements BlobStore, BlobIntake {
   /** Another program's content, hashed by this store's thread and remembered in its index. To be disposed before this store. */
   foreign(deps: Pick<ForeignStoreDeps, 'clock' | 'log'>, options: ForeignStoreOptions = {}): ForeignStore {
     const map: ForeignStoreDeps['map'] = (digest, layout, compute) => this.#catalog.map(digest, layout, compute)
-    return new ForeignStore({ ...deps, hashes: this.#hashes, db: this.#db, map, now: this.#now }, options)
+    const db: ForeignStoreDeps['db'] = {
+      proofs: () => this.#db.proofs(),
+      setProof: (digest, proof) => this.#db.setProof(digest, proof),
+      forgetProof: async (digest) => {
+        // Its map too, which nobody else would ever remove.
+        const isMapLeft = this.#catalog.get(digest) === undefined
+        await Promise.all([this.#db.forgetProof(digest), isMapLeft && this.#db.forget(digest)])
+      }
+    }
+    return new ForeignStore({ ...deps, hashes: this.#hashes, db, map, now: this.#now }, options)
   }
 
   /** Bound on the bytes of all blobs. */

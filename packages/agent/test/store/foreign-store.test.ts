@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import type { BlobStore, HoldingChange } from '@layerswarm/agent/ports.ts'
 import { fixtureBlob } from '@layerswarm/testkit/blob-fixtures.ts'
-import { equal, fails, readAll, SEVERAL } from '@layerswarm/testkit/blob-steps.ts'
+import { addBlob, equal, fails, readAll, SEVERAL } from '@layerswarm/testkit/blob-steps.ts'
 import { ManualClock } from '@layerswarm/testkit/manual-clock.ts'
 import pino from 'pino'
 import { ForeignStore } from '../../src/store/foreign-store.ts'
@@ -126,6 +126,30 @@ test('what is kept is what is there as it was proven, whatever its owner said la
   await rm(path)
   assert.equal(await store.keeps(large.digest), false)
   assert.deepEqual(await digests(store), [small.digest])
+})
+
+test('nothing of a blob that went is left in the index', async () => {
+  await using dir = await TempDir.make()
+  await using folder = await ForeignFolder.make()
+  await folder.add(small)
+  await folder.add(large)
+  {
+    await using own = await openStore(dir)
+    await addBlob(own, small)
+    await using store = own.foreign({ clock: new ManualClock(), log })
+    store.update(folder)
+    await store.proven()
+    for (const { digest } of [small, large]) {
+      await using reader = await store.open(digest)
+      await reader?.map()
+    }
+    store.update({ files: new Map() })
+  }
+  await using db = await IndexDb.open(join(dir.path, 'index'))
+  assert.deepEqual([...(await db.proofs()).keys()], [])
+  assert.equal(await db.map(large.digest), undefined)
+  // The store has that one itself.
+  equal(await db.map(small.digest), small.map)
 })
 
 test('a file that is told to be written to is withdrawn before anybody asks, unless it is as it was', async () => {
