@@ -125,13 +125,16 @@ export interface ContentIndex {
 export interface IncomingBlob extends AsyncDisposable {
   /** Bytes appended. */
   readonly size: number
-  /** One call at a time. @throws {LayerswarmError} STORE_FULL, STORE_FAILED: nothing was appended then */
+  /** One call at a time. @throws {LayerswarmError} STORE_FULL, STORE_FAILED, UPLOAD_UNKNOWN once it is kept: nothing was appended then */
   append(bytes: Uint8Array): Promise<void>
   /** What was appended, in chunks of at most 1 MiB. @throws {LayerswarmError} STORE_FAILED */
   read(range: ByteRange): AsyncIterable<Uint8Array>
   /** Whether everything appended so far has the digest. @throws {LayerswarmError} STORE_FAILED */
   proves(digest: Digest, options?: Abortable): Promise<boolean>
-  /** Makes a blob of it, which it must have proved to be. @throws {LayerswarmError} STORE_FULL, STORE_FAILED */
+  /**
+   * Makes a blob of it, which it must have proved to be, with nothing appended since.
+   * @throws {LayerswarmError} STORE_FULL, STORE_FAILED
+   */
   keep(digest: Digest): Promise<void>
 }
 

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { FileHandle } from 'node:fs/promises'
 import { algorithmOf, type Digest, hexOf } from '@layerswarm/core/digest.ts'
-import { isLayerswarmError } from '@layerswarm/core/errors.ts'
+import { isLayerswarmError, LayerswarmError } from '@layerswarm/core/errors.ts'
 import type { Abortable, ByteRange, IncomingBlob } from '../ports.ts'
 import { writeFully } from './append-log.ts'
 import { onDisk } from './disk-errors.ts'
@@ -33,6 +33,11 @@ export class Incoming implements IncomingBlob {
   /** Bytes that room is held for. */
   #room = 0
   #moved = false
+  #appending = false
+  /** What it is, as long as it has these bytes and no more. */
+  #proven: { readonly digest: Digest; readonly size: number } | undefined
+  /** It is a blob, or about to be: no byte may come to it any more, however late. */
+  #sealed = false
 
   private constructor(deps: IncomingDeps) {
     this.#deps = deps
@@ -50,6 +55,62 @@ export class Incoming implements IncomingBlob {
   }
 
   async append(bytes: Uint8Array): Promise<void> {
+    if (this.#sealed) throw new LayerswarmError('UPLOAD_UNKNOWN', { detail: 'it is complete' })
+    this.#appending = true
+    try {
+      await this.#append(bytes)
+    } finally {
+      this.#appending = false
+    }
+  }
+
+  async *read({ start, end }: ByteRange): AsyncGenerator<Uint8Array> {
+    for (let at = start; at < end; ) {
+      const length = Math.min(READ_BYTES, end - at)
+      const { bytesRead, buffer } = await this.#use((file) => file.read(Buffer.allocUnsafe(length), 0, length, at))
+      if (bytesRead === 0) throw new RangeError(`there are no bytes from ${at} on`)
+      yield buffer.subarray(0, bytesRead)
+      at += bytesRead
+    }
+  }
+
+  async proves(digest: Digest, options: Abortable = {}): Promise<boolean> {
+    const size = this.#size
+    const good =
+      algorithmOf(digest) === 'sha256'
+        ? this.#hash.copy().digest('hex') === hexOf(digest)
+        : await this.#deps.hashes.proves(this.#path, digest, size, options)
+    if (good) this.#proven = { digest, size }
+    return good
+  }
+
+  async keep(digest: Digest): Promise<void> {
+    const { keeping, files } = this.#deps
+    const isProven = this.#proven?.digest === digest && this.#proven.size === this.#size
+    if (!isProven || this.#appending) throw new Error(`${digest} is not proven`)
+    this.#sealed = true
+    await this.#use(async (file) => {
+      // A write that failed in its middle left bytes that were never counted.
+      await file.truncate(this.#size)
+      await file.datasync()
+    })
+    await onDisk(() =>
+      keeping.keep(digest, this.#size, async () => {
+        await files.promote(digest, this.#path)
+        this.#moved = true
+      })
+    )
+    this.#letGo()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const { pool, files } = this.#deps
+    this.#letGo()
+    await pool.forget(this.#path)
+    if (!this.#moved) await onDisk(() => files.removeIncoming(this.#id))
+  }
+
+  async #append(bytes: Uint8Array): Promise<void> {
     const { room } = this.#deps
     if (this.#size + bytes.byteLength > this.#room) {
       const step = Math.max(ROOM_BYTES, bytes.byteLength)
@@ -65,40 +126,6 @@ export class Incoming implements IncomingBlob {
     }
     this.#hash.update(bytes)
     this.#size += bytes.byteLength
-  }
-
-  async *read({ start, end }: ByteRange): AsyncGenerator<Uint8Array> {
-    for (let at = start; at < end; ) {
-      const length = Math.min(READ_BYTES, end - at)
-      const { bytesRead, buffer } = await this.#use((file) => file.read(Buffer.allocUnsafe(length), 0, length, at))
-      if (bytesRead === 0) throw new RangeError(`there are no bytes from ${at} on`)
-      yield buffer.subarray(0, bytesRead)
-      at += bytesRead
-    }
-  }
-
-  async proves(digest: Digest, options: Abortable = {}): Promise<boolean> {
-    if (algorithmOf(digest) === 'sha256') return this.#hash.copy().digest('hex') === hexOf(digest)
-    return await this.#deps.hashes.proves(this.#path, digest, this.#size, options)
-  }
-
-  async keep(digest: Digest): Promise<void> {
-    const { keeping, files } = this.#deps
-    await this.#use((file) => file.datasync())
-    await onDisk(() =>
-      keeping.keep(digest, this.#size, async () => {
-        await files.promote(digest, this.#path)
-        this.#moved = true
-      })
-    )
-    this.#letGo()
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    const { pool, files } = this.#deps
-    this.#letGo()
-    await pool.forget(this.#path)
-    if (!this.#moved) await onDisk(() => files.removeIncoming(this.#id))
   }
 
   get #path(): string {

@@ -37,6 +37,7 @@ test('a pushed blob is kept, and belongs to its repository; one that is here is 
   for (const { bytes, digest } of [fresh, held]) {
     await using incoming = await store.receive()
     await incoming.append(bytes)
+    assert.ok(await incoming.proves(digest))
     const keeping = incoming.keep.bind(incoming)
     let kept = 0
     incoming.keep = async (as) => {
@@ -54,6 +55,7 @@ test('what cannot be recorded fails no push: the registry has it', async () => {
   await using stack = new AsyncDisposableStack()
   const { store, lines, pushed } = await opened(stack, true)
   await using incoming = await store.receive()
+  assert.ok(await incoming.proves(digestOf(new Uint8Array(0))))
   await pushed.blob({ ...REPOSITORY, digest: digestOf(new Uint8Array(0)), kind: 'blob' }, incoming)
   assert.match(lines.join(), /could not be kept here/)
 })

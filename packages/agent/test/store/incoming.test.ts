@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { readdir, stat } from 'node:fs/promises'
+import { appendFile, readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { digestOf } from '@layerswarm/core/digest.ts'
@@ -72,6 +72,7 @@ test('a partial blob that nobody writes gives way; one that is being fetched, or
   const receive = async ({ bytes, digest }: typeof left) => {
     await using incoming = await store.receive()
     await append(incoming, bytes)
+    assert.ok(await incoming.proves(digest))
     await incoming.keep(digest)
   }
   await (await store.begin(left.digest, left.layout))[Symbol.asyncDispose]()
@@ -97,9 +98,42 @@ test('a blob that moves in twice at a time is there once, and no fetch of it beg
   const blob = fixtureBlob(MIB)
   await using incoming = await store.receive()
   await append(incoming, blob.bytes)
+  assert.ok(await incoming.proves(blob.digest))
   const [, begun] = await Promise.allSettled([incoming.keep(blob.digest), incoming.keep(blob.digest)])
   assert.equal(begun.status, 'fulfilled')
   await assert.rejects(store.begin(blob.digest, blob.layout), /complete already/)
+})
+
+test('what comes after the proof, or while it is kept, is never part of the blob', async () => {
+  await using dir = await TempDir.make()
+  await using store = await openStore(dir)
+  const [blob, other] = [fixtureBlob(MIB), fixtureBlob(MIB + 1)]
+  await using late = await store.receive()
+  await append(late, other.bytes)
+  await assert.rejects(late.keep(other.digest), /not proven/)
+  assert.ok(await late.proves(other.digest))
+  await late.append(Buffer.alloc(1))
+  await assert.rejects(late.keep(other.digest), /not proven/)
+  assert.equal(await store.stat(other.digest), undefined)
+
+  await using incoming = await store.receive()
+  await append(incoming, blob.bytes)
+  assert.ok(await incoming.proves(blob.digest))
+  const appending = incoming.append(Buffer.alloc(1))
+  await assert.rejects(incoming.keep(blob.digest), /not proven/)
+  await appending
+
+  await using good = await store.receive()
+  await append(good, blob.bytes)
+  assert.ok(await good.proves(blob.digest))
+  // As a write leaves it that fails in its middle.
+  for (const name of await leftovers(dir)) await appendFile(join(dir.path, 'ingest', name), 'more')
+  const keeping = good.keep(blob.digest)
+  await assert.rejects(good.append(Buffer.alloc(1)), { code: 'UPLOAD_UNKNOWN' })
+  await keeping
+  await assert.rejects(good.append(Buffer.alloc(1)), { code: 'UPLOAD_UNKNOWN' })
+  assert.equal(await store.verify(blob.digest), true)
+  assert.equal((await stat(join(dir.path, 'blobs', blob.digest.replace(':', '/')))).size, MIB)
 })
 
 test('what arrives counts against the bound: old blobs go for it, and too much is refused', async () => {
