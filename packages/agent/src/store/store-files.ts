@@ -63,9 +63,11 @@ export class StoreFiles {
     for (const algorithm of ALGORITHMS) await mkdir(join(this.#root, 'blobs', algorithm), { recursive: true })
     await mkdir(join(this.#root, 'ingest'), { recursive: true })
     for (const [name, content] of Object.entries(LAYOUT_FILES)) {
-      await writeFile(join(this.#root, name), content, { flag: 'wx' }).catch((error: unknown) => {
-        if (errnoOf(error) !== 'EEXIST') throw error
-      })
+      const path = join(this.#root, name)
+      if (((await sizeAt(path)) ?? 0) > 0) continue
+      // In one step: a process that is killed in between would leave an empty one, which no tool reads.
+      await writeFile(`${path}.new`, content)
+      await rename(`${path}.new`, path)
     }
   }
 
@@ -84,12 +86,7 @@ export class StoreFiles {
 
   /** Bytes of a blob's file; undefined where there is none. */
   async sizeOf(digest: Digest): Promise<number | undefined> {
-    try {
-      return (await stat(this.blob(digest))).size
-    } catch (error) {
-      if (errnoOf(error) === 'ENOENT') return undefined
-      throw error
-    }
+    return await sizeAt(this.blob(digest))
   }
 
   async removeIncoming(id: number): Promise<void> {
@@ -151,5 +148,14 @@ export class StoreFiles {
     if (record === undefined || record.digest !== digest) return undefined
     const { mtimeMs } = await stat(join(directory, entry.name))
     return { record, writtenAt: mtimeMs }
+  }
+}
+
+async function sizeAt(path: string): Promise<number | undefined> {
+  try {
+    return (await stat(path)).size
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return undefined
+    throw error
   }
 }

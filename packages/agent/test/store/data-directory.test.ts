@@ -16,6 +16,8 @@ describe('the data directory', () => {
   test('is an OCI image layout', async () => {
     await using dir = await TempDir.make()
     const blob = fixtureBlob(COMMITTED)
+    // As a process leaves it that is killed while it writes it.
+    await writeFile(join(dir.path, 'oci-layout'), '')
     {
       await using store = await openStore(dir)
       await addBlob(store, blob)
