@@ -40,6 +40,8 @@ export interface CatalogDeps {
 export class Catalog {
   readonly #deps: CatalogDeps
   readonly #entries = new Map<Digest, Entry>()
+  /** Maps that are being looked up or made: many peers may ask for one at a time, and a blob is hashed once for all. */
+  readonly #maps = new Map<Digest, Promise<Uint8Array>>()
 
   constructor(deps: CatalogDeps) {
     this.#deps = deps
@@ -121,6 +123,12 @@ export class Catalog {
 
   /** The piece map of a complete blob, or what `compute` makes of the file where none is written down. */
   async map(digest: Digest, layout: PieceLayout, compute: () => Promise<Uint8Array>): Promise<Uint8Array> {
+    const running = this.#maps.get(digest) ?? this.#map(digest, layout, compute).finally(() => this.#maps.delete(digest))
+    this.#maps.set(digest, running)
+    return await running
+  }
+
+  async #map(digest: Digest, layout: PieceLayout, compute: () => Promise<Uint8Array>): Promise<Uint8Array> {
     let map: Uint8Array | undefined
     await this.#facts(async () => {
       map = await this.#deps.db.map(digest)
