@@ -45,7 +45,13 @@ const MAX_BODY_BYTES = 64 * 1024
 /** A few commands and a metrics scraper. */
 const MAX_CONNECTIONS = 128
 
-const STATUSES: Readonly<Record<string, number>> = { HOST_NOT_ALLOWED: 403, PATH_UNKNOWN: 404, BLOB_UNKNOWN: 404, MANIFEST_UNKNOWN: 404 }
+const STATUSES: Readonly<Record<string, number>> = {
+  HOST_NOT_ALLOWED: 403,
+  ORIGIN_NOT_ALLOWED: 403,
+  PATH_UNKNOWN: 404,
+  BLOB_UNKNOWN: 404,
+  MANIFEST_UNKNOWN: 404
+}
 
 /** Health, metrics, and what the command line asks of this host's agent. */
 export class Admin implements AsyncDisposable {
@@ -109,7 +115,13 @@ export class Admin implements AsyncDisposable {
     app.server.maxConnections = MAX_CONNECTIONS
     // A browser sends JSON to another site only after asking, which nothing here answers; plain text it just sends.
     app.removeContentTypeParser('text/plain')
-    app.addHook('onRequest', async (request) => checkHost(this.address?.host ?? '', request.headers.host))
+    app.addHook('onRequest', async ({ headers, method }) => {
+      checkHost(this.address?.host ?? '', headers.host)
+      // Browsers name the page with every request that may change something, and no page belongs here.
+      if (headers.origin !== undefined && method !== 'GET') {
+        throw new LayerswarmError('ORIGIN_NOT_ALLOWED', { detail: JSON.stringify(headers.origin.slice(0, 100)) })
+      }
+    })
     app.setNotFoundHandler(() => {
       throw new LayerswarmError('PATH_UNKNOWN')
     })

@@ -225,6 +225,10 @@ test('what a web page could send is refused', async () => {
   for (const host of ['localhost', 'LOCALHOST:1', '127.0.0.1:5051', '127.9.9.9', '[::1]:5051', hostname()]) {
     assert.equal((await admin.ask('GET', '/healthz', { host })).status, 200, host)
   }
+  for (const path of ['/v1/gc', '/v1/pull']) {
+    const reply = await admin.ask('POST', path, { origin: 'http://page.example.com', 'content-type': 'application/json' }, '{"image":"a"}')
+    assert.deepEqual([reply.status, JSON.parse(reply.text).error.code], [403, 'ORIGIN_NOT_ALLOWED'])
+  }
   assert.deepEqual(admin.pulls, [])
 })
 
