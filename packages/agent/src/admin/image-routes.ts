@@ -52,10 +52,7 @@ export function addImageRoutes(app: FastifyInstance, { local, store, stopping }:
     const ref = { registry: scope.slice(0, slash), repository: scope.slice(slash + 1), digest: digestIn(request), kind }
     const signal = AbortSignal.any([signalOf(reply.raw), stopping])
     const open = await local.content(ref, { signal })
-    return reply
-      .type('application/octet-stream')
-      .header('content-length', open.size)
-      .send(Readable.from(bytesOf(open, signal)))
+    return reply.type('application/octet-stream').header('content-length', open.size).send(bodyOf(open, signal))
   })
   app.post(CHECK_PATH, (request, reply) => {
     const wanted = parsed(checkRequest, request.body)
@@ -74,9 +71,10 @@ function digestIn({ params }: FastifyRequest) {
   return parseDigest((params as { digest: string }).digest)
 }
 
-async function* bytesOf(content: OpenContent, signal: AbortSignal): AsyncGenerator<Uint8Array> {
-  await using open = content
-  if (open.size > 0) yield* open.read({ start: 0, end: open.size }, { signal })
+/** Disposes the content once it was sent, or need not be: a client may go before the first byte is asked for. */
+function bodyOf(content: OpenContent, signal: AbortSignal): Readable {
+  const bytes = content.size > 0 ? content.read({ start: 0, end: content.size }, { signal }) : []
+  return Readable.from(bytes).once('close', () => void Promise.resolve(content[Symbol.asyncDispose]()).catch(() => undefined))
 }
 
 /** @throws {LayerswarmError} REQUEST_INVALID */

@@ -35,7 +35,7 @@ class NoImages implements LocalImageService {
   gc = async () => ({ evicted: [], bytes: 0, kept: 0, bound: 0 })
   push = () => Promise.reject(new LayerswarmError('IMAGE_UNKNOWN'))
   put = async () => undefined
-  content = () => Promise.reject(new LayerswarmError('BLOB_UNKNOWN'))
+  content: LocalImageService['content'] = () => Promise.reject(new LayerswarmError('BLOB_UNKNOWN'))
 }
 
 class Fixture implements AsyncDisposable {
@@ -47,6 +47,7 @@ class Fixture implements AsyncDisposable {
   }
   blobs: BlobStat[] = []
   readiness: Readiness = { mirror: true, store: true, tracker: { connected: false } }
+  readonly local = new NoImages()
   readonly admin: Admin
   port = 0
 
@@ -59,7 +60,7 @@ class Fixture implements AsyncDisposable {
           return this.pull(reference, options)
         }
       },
-      local: new NoImages(),
+      local: this.local,
       store: {
         async *list() {
           yield* blobs()
@@ -262,4 +263,31 @@ test('what is asked about images and blobs has to be well-formed', async () => {
   assert.equal((await admin.ask('POST', `/v1/blobs/${other}`, octets, 'abcd')).status, 200)
   const push = await admin.ask('POST', '/v1/push', json, '{"image":"app","from":{"image":"app"}}')
   assert.deepEqual([push.status, JSON.parse(push.text).error.code], [200, 'IMAGE_UNKNOWN'])
+})
+
+test('content is let go of once it was sent, and where its client has gone before', async () => {
+  await using admin = await Fixture.start()
+  const path = `/v1/content/${DIGEST}?kind=blob&scope=docker.io/library/app`
+  for (const isGone of [false, true]) {
+    const [asked, disposed] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+    admin.local.content = async (_ref, { signal } = {}) => {
+      asked.resolve()
+      if (isGone) await new Promise((resolve) => signal?.addEventListener('abort', resolve))
+      return {
+        size: 4,
+        counts: () => COUNTS,
+        async *read() {
+          yield Buffer.from('abcd')
+        },
+        [Symbol.asyncDispose]: async () => disposed.resolve()
+      }
+    }
+    if (isGone) {
+      const request = httpRequest({ host: '127.0.0.1', port: admin.port, path, agent: false })
+      request.on('error', () => undefined).end()
+      await asked.promise
+      request.destroy()
+    } else assert.equal((await admin.ask('GET', path)).text, 'abcd')
+    await disposed.promise
+  }
 })
