@@ -11,19 +11,14 @@ const DEFAULT_REGISTRIES = ['docker.io', 'registry.k8s.io', 'ghcr.io', 'quay.io'
 /** Where containerd, docker and containers/image (podman, buildah, CRI-O) keep registries' certificates. */
 const DEFAULT_CERTS_DIRS = ['/etc/containerd/certs.d', '/etc/docker/certs.d', '/etc/containers/certs.d']
 
-const authFile = textField<string>({
-  placeholder: 'FILE|none',
-  syntax: 'a path or none',
-  parse: (text) => (text === 'none' ? text : path('FILE').schema.safeParse(text).data),
-  format: (value) => value
-})
-
-const containerdAddress = textField<string>({
-  placeholder: 'SOCKET|none',
-  syntax: 'a path or none',
-  parse: (text) => (text === 'none' ? text : path('FILE').schema.safeParse(text).data),
-  format: (value) => value
-})
+function pathOrNone(placeholder: string) {
+  return textField<string>({
+    placeholder,
+    syntax: 'a path or none',
+    parse: (text) => (text === 'none' ? text : path('FILE').schema.safeParse(text).data),
+    format: (value) => value
+  })
+}
 
 const agentSpecs = {
   mirrorListen: option(listenAddress, 'where container clients ask this mirror', { host: '127.0.0.1', port: 5050 }),
@@ -42,7 +37,7 @@ const agentSpecs = {
   }),
   insecureRegistry: list(registryHost, 'a registry that is reached over plain HTTP; implies --registry'),
   registryAuth: optional(
-    authFile,
+    pathOrNone('FILE|none'),
     "credentials of registries, in the format of docker's config.json, asked before the files of this user; none: send none at all",
     'REGISTRY_AUTH_FILE, then what podman login and docker login wrote'
   ),
@@ -65,7 +60,7 @@ const agentSpecs = {
   registryLimit: optional(rate, 'most that this host receives from registries'),
   maxDisk: optional(size, 'most bytes of content kept on disk', "80 % of the file system's free space at first start"),
   containerdAddress: optional(
-    containerdAddress,
+    pathOrNone('SOCKET|none'),
     "socket of this host's containerd, whose content is shared with the fleet where it lies; none: leave it alone",
     "address in /etc/containerd/config.toml, then the places of containerd's and k3s's packages"
   ),
