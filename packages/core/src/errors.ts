@@ -280,5 +280,8 @@ export function describeError(error: unknown): string {
   if (error instanceof LayerswarmError) {
     return error.cause === undefined ? error.message : `${error.message} (${describeError(error.cause)})`
   }
-  return error instanceof Error ? error.message : String(error)
+  if (!(error instanceof Error)) return String(error)
+  // Where a name has several addresses and none of them answers, the error has no text of its own.
+  if (error instanceof AggregateError && error.message === '') return [...new Set(error.errors.map(describeError))].join(', ')
+  return error.message
 }
