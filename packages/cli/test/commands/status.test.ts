@@ -4,6 +4,7 @@ import { type AddressInfo, createServer } from 'node:net'
 import { it } from 'node:test'
 import type { AgentStatus } from '@layerswarm/core/api/status-api.ts'
 import type { Digest } from '@layerswarm/core/digest.ts'
+import { askAgent } from '../../src/agent-client.ts'
 import { statusText } from '../../src/commands/status.ts'
 import { runCommand } from '../run-command.ts'
 
@@ -75,4 +76,9 @@ it('needs an agent', async () => {
   assert.equal(stderr.split('\n')[0], `error: this host's agent cannot be reached: ${url}`)
   assert.match(stderr, /^fix: start it with/m)
   assert.equal(code, 1)
+})
+
+it('asks an agent on any port, those that browsers keep from pages too', async () => {
+  const agent = new URL('http://127.0.0.1:1')
+  assert.equal(await askAgent(agent, '/', { signal: AbortSignal.timeout(5_000) }), undefined, 'nobody is there, which is no failure')
 })
