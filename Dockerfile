@@ -1,5 +1,5 @@
 # The `layerswarm` command on a base with no shell, run by a user that is not root. A stage builds it from the sources, with
-# packages from npm; --build-arg PREBUILT=yes takes what `npm run build` has made here, and needs no network.
+# packages from npm; --build-arg PREBUILT=yes takes what `npm run build` has made here, and needs none.
 FROM node:24-slim AS build
 WORKDIR /src
 COPY . .
@@ -20,7 +20,8 @@ COPY --from=build /out/opt /opt
 COPY --from=build /out/usr/local/bin/ /usr/local/bin/
 # A new volume takes its owner from here.
 COPY --from=build --chown=65532:65532 /out/var/lib/layerswarm /var/lib/layerswarm
-ENV LAYERSWARM_DATA_DIR=/var/lib/layerswarm
+# Data lies in /var/lib/layerswarm then, unless the configuration says otherwise.
+ENV XDG_DATA_HOME=/var/lib
 VOLUME /var/lib/layerswarm
 USER 65532:65532
 # Mirror, local API, peers; of a tracker: agents, HTTP.
