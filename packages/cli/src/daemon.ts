@@ -17,7 +17,8 @@ export async function runDaemon(log: Logger, start: () => Promise<AsyncDisposabl
     log.info({ signal: signal.reason.message }, 'stopping')
     setTimeout(() => {
       log.warn('not everything closed in time')
-      process.exit(EXIT_DONE)
+      // What failed meanwhile has set it.
+      process.exit(process.exitCode ?? EXIT_DONE)
     }, SHUTDOWN_MS)
   })
 

@@ -67,3 +67,13 @@ it('ends within ten seconds although something does not close', async () => {
   await read(lines, 'stopping', 'waiting', 'not everything closed in time')
   assert.deepEqual(await once(child, 'close'), [0, null])
 })
+
+it('does not call that done which has failed while something does not close', async () => {
+  const { child, lines } = start(`
+    process.exitCode = 1
+    mock.timers.tick(9_500)`)
+  await read(lines, 'started')
+  child.kill('SIGTERM')
+  await read(lines, 'stopping', 'not everything closed in time')
+  assert.deepEqual(await once(child, 'close'), [1, null])
+})
