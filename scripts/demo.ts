@@ -122,20 +122,13 @@ function farewell(): string {
   return `
 Point your own containerd at an agent, on each host:
 
-  npx layerswarm standalone                # or tracker + agents: see README.md
-  mkdir -p /etc/containerd/certs.d/_default
-  cat > /etc/containerd/certs.d/_default/hosts.toml <<'END'
-  [host."http://127.0.0.1:5050"]
-    capabilities = ["pull", "resolve"]
-  END
+  npx layerswarm standalone            # or a tracker and agents: see README.md
+  sudo npx layerswarm mirror install --runtime containerd
+  npx layerswarm doctor                # says what is in the way
 
-and in /etc/containerd/config.toml (containerd 1.x; restart it once):
-
-  [plugins."io.containerd.grpc.v1.cri".registry]
-    config_path = "/etc/containerd/certs.d"
-
-Then: crictl pull nginx, or ctr images pull --hosts-dir /etc/containerd/certs.d
-docker.io/library/nginx:latest. More, for docker and podman too, in README.md.`
+docker, podman and crio are runtimes too. Then pull as always: crictl pull nginx,
+docker pull nginx; ctr needs --hosts-dir /etc/containerd/certs.d. README.md says
+more, and how it is taken out again.`
 }
 
 const dir = await mkdtemp(join(tmpdir(), 'layerswarm-demo-'))

@@ -11,6 +11,8 @@ const LAUNCHER = fileURLToPath(new URL('../../packages/cli/bin/layerswarm.js', i
 const SMALL_REGISTRY = fileURLToPath(new URL('./registry.ts', import.meta.url))
 /** No configuration file of the machine may have a say here. */
 const COMMON = ['--config', '/dev/null', '--log-format', 'json']
+/** Nor may what its containerd holds: every agent would hash all of it. */
+const ALONE = ['--containerd-address', 'none']
 
 export interface DemoRegistry {
   readonly process: RunningProcess
@@ -70,6 +72,7 @@ export class Fleet implements AsyncDisposable {
     const process = this.#node(LAUNCHER, [
       'agent',
       ...COMMON,
+      ...ALONE,
       ...['--name', name, '--data-dir', join(this.#dir, name)],
       ...['--mirror-listen', `127.0.0.1:${mirror}`, '--admin-listen', `127.0.0.1:${admin}`, '--p2p-listen', `127.0.0.1:${p2p}`],
       ...['--cluster-key', this.#clusterKey, '--tracker', this.#tracker, '--insecure-registry', registry.host]

@@ -12,7 +12,9 @@ import { pushImage } from '@layerswarm/testkit/push-image.ts'
 import { runCommand, startCommand } from '../run-command.ts'
 
 const ANYWHERE = ['--config', '/dev/null', '--p2p-listen', '127.0.0.1:0', '--log-format', 'json']
-const AGENT = [...ANYWHERE, '--mirror-listen', '127.0.0.1:0', '--admin-listen', '127.0.0.1:0']
+/** What a containerd of this machine holds is nothing to a test. */
+const ALONE = ['--containerd-address', 'none']
+const AGENT = [...ANYWHERE, ...ALONE, '--mirror-listen', '127.0.0.1:0', '--admin-listen', '127.0.0.1:0']
 const STANDALONE = [...AGENT, '--tracker-listen', '127.0.0.1:0', '--http-listen', '127.0.0.1:0']
 
 let folder: string

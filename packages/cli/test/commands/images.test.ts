@@ -53,7 +53,8 @@ after(() => stack.disposeAsync())
 
 /** Runs a command on this host's agent, or on a data directory without one. */
 async function layerswarm(args: readonly string[], alone?: string) {
-  const local = ['--agent', NOBODY, '--data-dir', join(folder, alone ?? ''), '--config', '/dev/null', '--insecure-registry', registry.host]
+  const own = ['--data-dir', join(folder, alone ?? ''), '--config', '/dev/null', '--containerd-address', 'none']
+  const local = ['--agent', NOBODY, ...own, '--insecure-registry', registry.host]
   return await runCommand([...args, ...(alone === undefined ? ['--agent', agent.adminUrl] : local)])
 }
 
