@@ -19,7 +19,7 @@ import { LAYERS } from './tracker/bench-agent.ts'
 import type { Usage } from './tracker/serve.ts'
 
 /** As daemons are started. */
-const FLAGS = ['--external-memory-accounted-in-global-limit', '--initial-heap-size=128', '--max-semi-space-size=4']
+const FLAGS = ['--external-memory-accounted-in-global-limit', '--initial-heap-size=64', '--max-semi-space-size=4']
 const PROCESSES = 2
 /** A connection rests when nobody has used it for so long, seconds. */
 const RESTS_AFTER = 70
