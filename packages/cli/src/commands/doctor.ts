@@ -2,12 +2,12 @@ import { agentOptions } from '@layerswarm/agent/config.ts'
 import type { ConfigPlaces } from '@layerswarm/agent/runtime/mirror-setup.ts'
 import { formatHostPort } from '@layerswarm/core/config/addresses.ts'
 import { addOptions } from '@layerswarm/core/config/command-options.ts'
-import { type Command, Option } from 'commander'
+import type { Command } from 'commander'
 import { daemonConfig, examples } from '../daemon-options.ts'
 import type { Finding } from '../doctor/finding.ts'
 import { EXIT_FAILED } from '../exit.ts'
-import { addPlaces, placesOf } from '../mirror/options.ts'
-import { DEFAULT_AGENT, readUrl } from '../urls.ts'
+import { agentOption } from '../image-options.ts'
+import { addPlaces, placesOf, settingsOf } from '../mirror/options.ts'
 
 interface DoctorOptions extends ConfigPlaces {
   readonly agent: URL
@@ -21,7 +21,7 @@ export function addDoctorCommand(program: Command): void {
   const command = program
     .command('doctor')
     .description("find what is wrong with this host's set-up, and say what to do")
-    .addOption(new Option('--agent <URL>', "this host's agent").argParser(readUrl).default(new URL(DEFAULT_AGENT), DEFAULT_AGENT))
+    .addOption(agentOption())
     .option('--json', 'print JSON')
   addOptions(addPlaces(command), agentOptions, [
     'mirrorListen',
@@ -45,14 +45,14 @@ export function addDoctorCommand(program: Command): void {
 }
 
 async function examine(command: Command, options: DoctorOptions): Promise<readonly Finding[]> {
-  const { config, origins } = await daemonConfig(command, agentOptions)
+  const loaded = await daemonConfig(command, agentOptions)
+  const { config } = loaded
   const { checkAgent, checkContainerd, checkMirror } = await import('../doctor/agent-checks.ts')
   const { checkClusterKey, checkPeers, checkTrackers } = await import('../doctor/fleet-checks.ts')
   const { checkClock, checkDisk } = await import('../doctor/host-checks.ts')
   const { checkRuntimes } = await import('../doctor/runtime-checks.ts')
   const { host, port } = config.mirrorListen
   const mirrorUrl = `http://${formatHostPort({ host: EVERYWHERE.includes(host) ? '127.0.0.1' : host, port })}`
-  const settings = { mirrorUrl, registries: config.registry, onlyRegistries: origins.registry.kind === 'flag' }
 
   const { finding, key } = await checkClusterKey(config.clusterKey)
   const unread = config.clusterKey !== undefined && key === undefined
@@ -60,7 +60,7 @@ async function examine(command: Command, options: DoctorOptions): Promise<readon
     checkAgent(options.agent, config.tracker.length > 0),
     checkMirror(mirrorUrl),
     checkContainerd(options.agent),
-    checkRuntimes(settings, placesOf(options), config.dataDir),
+    checkRuntimes(settingsOf(loaded, mirrorUrl), placesOf(options), config.dataDir),
     finding,
     // Without the key that it should have, no tracker would let this host in.
     unread ? [] : checkTrackers(config.tracker, key),
