@@ -70,7 +70,7 @@ async function append(exchange: Exchange, target: UploadTarget, session: UploadS
     checkPosition(exchange, target, session)
     await using arrival = arrivalOf(exchange, session, outcome)
     const size = endOf(exchange, session)
-    if (await arrival.next()) await session.upload.append((from) => arrival.content(from), { signal, size })
+    if (await arrival.next({ signal })) await session.upload.append((from) => arrival.content(from), { signal, size })
   })
   await exchange.send(202, { ...standing(session, target), 'Content-Length': 0 })
 }
@@ -84,34 +84,40 @@ async function finish(
 ): Promise<void> {
   const digest = parseDigest(target.query.get('digest') ?? '')
   outcome.digest = digest
+  const { registry, repository } = target
   try {
-    await session.alone(exchange, (signal) => sendRest(exchange, target, session, { digest, signal, outcome }))
+    await session.alone(exchange, async (signal) => {
+      const whole = await sendRest(exchange, target, session, { digest, signal, outcome })
+      if (whole) await deps.pushed.blob({ registry, repository, digest, kind: 'blob' }, session.blob)
+      session.complete()
+    })
   } catch (error) {
     // Nothing of it is kept anywhere. After any other failure the client may go on.
     if (error instanceof LayerswarmError && error.code === 'UPLOAD_MISMATCH') await deps.sessions.cancel(session, 'its digest was wrong')
     throw error
   }
-  const { registry, repository } = target
-  await deps.pushed.blob({ registry, repository, digest, kind: 'blob' }, session.blob)
   await deps.sessions.done(session)
   outcome.result = 'stored'
   await exchange.send(201, created(target, digest))
 }
 
+/** @returns whether all of it is here, too, and proven: a registry that has it by now takes no more of it */
 async function sendRest(
   exchange: Exchange,
   target: UploadTarget,
   session: UploadSession,
   { digest, signal, outcome }: { readonly digest: Digest; readonly signal: AbortSignal; readonly outcome: Outcome }
-): Promise<void> {
+): Promise<boolean> {
   const { blob, upload } = session
   checkPosition(exchange, target, session)
   await using arrival = arrivalOf(exchange, session, outcome)
   const announced = endOf(exchange, session)
-  if (announced === undefined && (await arrival.next())) await upload.append((from) => arrival.content(from), { signal })
+  if (announced === undefined && (await arrival.next({ signal }))) await upload.append((from) => arrival.content(from), { signal })
   const size = announced ?? blob.size
+  let whole = false
   const prove = async (): Promise<void> => {
-    if (!(await blob.proves(digest, { signal }))) throw new LayerswarmError('UPLOAD_MISMATCH', { detail: digest })
+    whole = await blob.proves(digest, { signal })
+    if (!whole) throw new LayerswarmError('UPLOAD_MISMATCH', { detail: digest })
   }
   if (blob.size === size) await prove()
   const proven = async function* (from: number): AsyncGenerator<Uint8Array> {
@@ -124,6 +130,7 @@ async function sendRest(
     }
   }
   await upload.finish({ digest, size }, proven, { signal })
+  return whole
 }
 
 function arrivalOf(exchange: Exchange, { blob }: UploadSession, outcome: Outcome): Arrival {

@@ -1,4 +1,4 @@
-import type { IncomingBlob } from '../ports.ts'
+import type { Abortable, IncomingBlob } from '../ports.ts'
 
 /**
  * A request's body on its way: taken into the store chunk by chunk, no faster than the registry takes it, and given to
@@ -25,13 +25,21 @@ export class Arrival implements AsyncDisposable {
   /**
    * Takes in the next chunk; those who ask meanwhile wait for the same one.
    * @returns false at the end of the body
-   * @throws what broke the body, {LayerswarmError} STORE_FULL, STORE_FAILED; from then on always
+   * @throws what broke the body, {LayerswarmError} STORE_FULL, STORE_FAILED; from then on always. The signal's reason
    */
-  async next(): Promise<boolean> {
+  async next({ signal }: Abortable = {}): Promise<boolean> {
+    signal?.throwIfAborted()
     this.#taking ??= this.#take().finally(() => {
       this.#taking = undefined
     })
-    return await this.#taking
+    const { promise: stopped, reject } = Promise.withResolvers<never>()
+    const onAbort = () => reject(signal?.reason)
+    signal?.addEventListener('abort', onAbort)
+    try {
+      return await Promise.race([this.#taking, stopped])
+    } finally {
+      signal?.removeEventListener('abort', onAbort)
+    }
   }
 
   /** The blob's bytes from an offset on, and those that are still to come, until the body ends. */

@@ -39,12 +39,16 @@ export class UploadSession {
     return this.#running !== undefined
   }
 
-  /** Runs `work` alone. What is under way is stopped first: its client has lost the connection, and this is it again. */
+  /**
+   * Runs `work` alone. What is under way is stopped first: its client has lost the connection, and this is it again.
+   * @throws {LayerswarmError} UPLOAD_UNKNOWN, STOPPING, when it ended in the meantime, and what `work` throws
+   */
   async alone<T>({ signal }: { readonly signal: AbortSignal }, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
     while (this.#running !== undefined) {
       this.#running.stop.abort(new DOMException('another request took the upload over', 'AbortError'))
       await this.#running.done
     }
+    this.ended.signal.throwIfAborted()
     const stop = new AbortController()
     const result = work(AbortSignal.any([signal, stop.signal, this.ended.signal]))
     const running = { stop, done: result.catch(() => undefined) }
@@ -54,6 +58,11 @@ export class UploadSession {
     } finally {
       this.#running = undefined
     }
+  }
+
+  /** The registry has its blob: whoever waits to go on with it has nothing to add. */
+  complete(): void {
+    this.ended.abort(new LayerswarmError('UPLOAD_UNKNOWN', { detail: 'it is complete' }))
   }
 
   /** Ends what is under way and forgets what has come. */
@@ -69,6 +78,9 @@ export class UploadSessions implements AsyncDisposable {
   readonly #deps: UploadSessionsDeps
   readonly #sessions = new Map<string, UploadSession>()
   readonly #expiring = new Set<Promise<void>>()
+  /** Uploads that are being opened: they take a place already. */
+  #opening = 0
+  #closed = false
 
   constructor(deps: UploadSessionsDeps) {
     this.#deps = deps
@@ -77,20 +89,33 @@ export class UploadSessions implements AsyncDisposable {
   /**
    * Opens an upload at the registry, which says at once whether it grants that.
    * @returns undefined when the registry has mounted `options.mount`
-   * @throws {LayerswarmError} UPLOAD_LIMIT, STORE_FULL, STORE_FAILED, and as {@link RegistryUploads.open}
+   * @throws {LayerswarmError} UPLOAD_LIMIT, STORE_FULL, STORE_FAILED, STOPPING, and as {@link RegistryUploads.open}
    */
   async open(
     repository: { readonly registry: string; readonly repository: string },
     options: Parameters<RegistryUploads['open']>[1] & Abortable
   ): Promise<UploadSession | undefined> {
+    this.#opening++
+    try {
+      await this.#makeRoom()
+      return await this.#open(repository, options)
+    } finally {
+      this.#opening--
+    }
+  }
+
+  async #open(...[repository, options]: Parameters<UploadSessions['open']>): Promise<UploadSession | undefined> {
     const { uploads, intake, clock } = this.#deps
-    await this.#makeRoom()
     const upload = await uploads.open(repository, options)
     if (upload === undefined) return undefined
     const blob = await intake.receive().catch(async (error: unknown) => {
       await upload.cancel()
       throw error
     })
+    if (this.#closed) {
+      await blob[Symbol.asyncDispose]()
+      throw new LayerswarmError('STOPPING')
+    }
     const session = new UploadSession(scopeOf(repository), { blob, upload }, clock.now())
     this.#sessions.set(session.id, session)
     const expiring = this.#expire(session).finally(() => this.#expiring.delete(expiring))
@@ -120,6 +145,7 @@ export class UploadSessions implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#closed = true
     const stopping = new LayerswarmError('STOPPING')
     await Promise.all([...this.#sessions.values()].map((session) => this.#remove(session, stopping)))
     await Promise.all(this.#expiring)
@@ -134,7 +160,7 @@ export class UploadSessions implements AsyncDisposable {
 
   /** The one that has waited longest for its client gives way. */
   async #makeRoom(): Promise<void> {
-    if (this.#sessions.size < MAX_SESSIONS) return
+    if (this.#sessions.size + this.#opening <= MAX_SESSIONS) return
     const idle = [...this.#sessions.values()].filter(({ busy }) => !busy).sort((a, b) => a.usedAt - b.usedAt)[0]
     if (idle === undefined) throw new LayerswarmError('UPLOAD_LIMIT', { detail: `${MAX_SESSIONS}` })
     await this.cancel(idle, 'too many uploads are open')

@@ -130,6 +130,37 @@ test('a registry that breaks off, or loses an upload, is served again from here'
   for (const one of [digest, digestOf(other)]) assert.ok(await under.hasAtOrigin(one))
 })
 
+test('of a blob that the registry turns out to have nothing is kept which is not all of it', async () => {
+  await using under = await PushFixture.start()
+  const location = await under.begin()
+  const patch = under.open('PATCH', location, { 'content-length': bytes.byteLength })
+  patch.on('error', () => undefined)
+  patch.write(bytes.subarray(0, MIB))
+  await under.origin.log.seen({ kind: 'upload', method: 'PATCH' })
+  patch.destroy()
+  await under.origin.log.idle()
+  await under.origin.putBlob('team/app', bytes)
+  under.origin.fault({ kind: 'upload', method: 'GET', fault: { status: 404 } })
+  const { headers } = await under.ask('GET', location)
+  const from = Number(headers.range?.slice(2)) + 1
+  const rest = from === 1 ? bytes : bytes.subarray(from)
+  assert.equal((await under.ask('PUT', `${location}?digest=${digest}`, { body: rest })).status, 201)
+  assert.equal(await under.store.stat(digest), undefined)
+  assert.deepEqual(await under.leftovers(), [])
+})
+
+test('a part of which nothing comes does not keep its upload from going on', async () => {
+  await using under = await PushFixture.start()
+  const location = await under.begin()
+  const stuck = under.open('PATCH', location, { expect: '100-continue', 'content-length': 5 })
+  stuck.flushHeaders()
+  const answered = replyTo(stuck)
+  await once(stuck, 'continue')
+  assert.equal((await under.ask('PUT', `${location}?digest=${digest}`, { body: bytes })).status, 201)
+  assert.equal((await answered).status, 500)
+  stuck.destroy()
+})
+
 test('a registry that is down is said to be, nothing is promised, and the upload goes on once it is back', async () => {
   await using under = await PushFixture.start()
   const location = await under.begin()

@@ -111,6 +111,46 @@ test('a client that comes again takes its upload over from itself', async () => 
   await failed
 })
 
+test('who waits to take an upload over that ends meanwhile is told, and writes nothing to it', async () => {
+  const { blobs, sessions } = sessionsWith()
+  await using _open = sessions
+  const session = await opened(sessions)
+  const { signal } = new AbortController()
+  const ending = Promise.withResolvers<void>()
+  const first = session.alone({ signal }, () => ending.promise)
+  const second = assert.rejects(
+    session.alone({ signal }, async () => assert.fail('it has ended')),
+    { code: 'UPLOAD_UNKNOWN' }
+  )
+  const cancelled = sessions.cancel(session, 'it is over')
+  ending.resolve()
+  await Promise.all([first, second, cancelled])
+  assert.equal(blobs[0]?.disposed, true)
+})
+
+test('uploads that are being opened take places already, and none opens when all end', async () => {
+  const { clock, blobs, sessions } = sessionsWith()
+  const opening = Array.from({ length: 129 }, () => sessions.open(REPOSITORY, {}))
+  const results = await Promise.allSettled(opening)
+  assert.equal(results.filter(({ status }) => status === 'fulfilled').length, 128)
+  const late = assert.rejects(sessions.open(REPOSITORY, {}), { code: 'STOPPING' })
+  await sessions[Symbol.asyncDispose]()
+  await late
+  assert.ok(blobs.every(({ disposed }) => disposed))
+  assert.equal(clock.sleeping, 0)
+})
+
+test('a body of which nothing comes holds nobody up who takes its upload over', async () => {
+  const never = { next: () => new Promise<never>(() => undefined) }
+  const arrival = new Arrival(never, new MemoryIncoming(), () => undefined)
+  const stop = new AbortController()
+  const waiting = arrival.next({ signal: stop.signal })
+  stop.abort(new Error('taken over'))
+  await assert.rejects(waiting, /taken over/)
+  await assert.rejects(arrival.next({ signal: stop.signal }), /taken over/)
+  await arrival[Symbol.asyncDispose]()
+})
+
 test('a body is taken no faster than the registry takes it, and once, however often it is given', async () => {
   const blob = new MemoryIncoming()
   let asked = 0
