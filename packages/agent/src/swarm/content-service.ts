@@ -138,8 +138,10 @@ export class SwarmContentService implements ContentService {
     } catch {
       return
     }
-    if (group.readers > 0) return
     for (const blob of group.blobs) {
+      if (group.readers > 0) return
+      // It was begun anew since, on behalf of others.
+      if (this.#groups.get(blob) !== group) continue
       this.#groups.delete(blob)
       if (this.#deps.swarm.running(blob)?.partial.complete === false) {
         this.#deps.log.info({ digest: blob }, 'nobody reads this blob any more; its fetch is suspended')

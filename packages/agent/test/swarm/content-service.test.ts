@@ -324,6 +324,24 @@ describe('a fetch that nobody reads', () => {
     assert.equal(bench.swarm.activity().length, 0)
     assert.equal(bench.directory.told('cancel').length, 1)
   })
+
+  test('and failed is none of the next one, which is read', async () => {
+    const clock = new ManualClock()
+    const client = new MemoryRegistryClient([])
+    await using bench = await SwarmBench.open({ clock, connected: true, client })
+    const blob = fixtureBlob(2 * MIB)
+    const failed = await bench.open(blob)
+    await assert.rejects(clock.runUntil(bytesOf(failed)), code('NOT_FOUND'))
+    await failed[Symbol.asyncDispose]()
+    client.hangs = true
+    await using content = await bench.open(blob)
+    const read = bytesOf(content)
+    const ended = assert.rejects(read, /stopping/)
+    await clock.advance(31_000)
+    assert.equal(bench.swarm.activity().length, 1)
+    await bench.swarm[Symbol.asyncDispose]()
+    await ended
+  })
 })
 
 test('an agent that stops tells its readers, and keeps what has landed', async () => {
