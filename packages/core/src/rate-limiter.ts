@@ -92,7 +92,11 @@ export class RateLimiter implements Throttle {
     const waiting = { bytes, turn: this.#turnOf(key, bytes), go: resolve }
     const onAbort = () => {
       const at = this.#waiting.indexOf(waiting)
-      if (at >= 0) this.#waiting.splice(at, 1)
+      if (at >= 0) {
+        this.#waiting.splice(at, 1)
+        // It got nothing for them, so its next bytes need not come after them.
+        this.#promised.set(key, (this.#promised.get(key) ?? 0) - bytes)
+      }
       if (this.#waiting.length === 0) this.#sleep?.abort()
       reject(signal?.reason)
     }

@@ -185,6 +185,27 @@ describe('a wait', () => {
     )
   })
 
+  test('that is aborted again and again costs who waits nothing of its share', async () => {
+    const clock = new ManualClock()
+    const throttle = limiter(clock)
+    const stop = new AbortController()
+    const passed: Passed[] = []
+    const steady = keepTaking(clock, throttle, passed, 'steady', throttle.grain, stop.signal)
+    await clock.advance(100)
+    for (let round = 0; round < 20; round++) {
+      const gone = new AbortController()
+      const waits = [1, 2, 3, 4, 5].map(() => throttle.take(throttle.grain, { key: 'b', signal: gone.signal }))
+      gone.abort()
+      await Promise.allSettled(waits)
+    }
+    passed.length = 0
+    const other = keepTaking(clock, throttle, passed, 'b', throttle.grain, stop.signal)
+    await clock.advance(SECOND)
+    stop.abort()
+    await Promise.all([steady, other])
+    assert.ok(Math.abs(bytesOf(passed, 'b') / bytesOf(passed, 'steady') - 1) < 0.05, `${bytesOf(passed, 'b')} bytes`)
+  })
+
   test('is spared for what is only charged, and then borne by who comes next', async () => {
     const clock = new ManualClock()
     const throttle = limiter(clock)
