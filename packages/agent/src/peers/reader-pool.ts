@@ -45,7 +45,7 @@ export class ReaderPool implements AsyncDisposable {
   /** The blob began, was committed or went: what was found out about it before counts no more. */
   forget(digest: Digest): void {
     const entry = this.#entries.get(digest)
-    if (entry?.users === 0) void this.#close(digest, entry)
+    if (entry?.users === 0) this.#close(digest, entry).catch(() => undefined)
   }
 
   #open(digest: Digest): Entry {
@@ -75,6 +75,8 @@ export class ReaderPool implements AsyncDisposable {
       const idle = [...this.#entries].filter(([, { users }]) => users === 0)
       const surplus = idle.length - MAX_IDLE
       for (const [at, [digest, entry]] of idle.entries()) {
+        // Somebody may have come for it while another was being closed.
+        if (entry.users > 0) continue
         if (at < surplus || this.#clock.now() - entry.idleSince >= IDLE_MS) await this.#close(digest, entry)
       }
     }
