@@ -1,6 +1,6 @@
 import type { Clock } from '@layerswarm/core/clock.ts'
 import type { Digest } from '@layerswarm/core/digest.ts'
-import { describeError, isLayerswarmError, LayerswarmError } from '@layerswarm/core/errors.ts'
+import { describeError, LayerswarmError } from '@layerswarm/core/errors.ts'
 import type { FramedStream } from '@layerswarm/core/p2p/framed-stream.ts'
 import { pieceLength } from '@layerswarm/core/piece-layout.ts'
 import type { Throttle } from '@layerswarm/core/rate-limiter.ts'
@@ -42,6 +42,8 @@ interface Active {
   readonly ended: PromiseWithResolvers<void>
   progressAt: number
   blocked: boolean
+  /** Its bytes are announced, so that nothing else can be said any more. */
+  announced: boolean
   /** It waits for this host's own limit: the receiver has nothing to answer for. */
   held: boolean
 }
@@ -133,7 +135,7 @@ export class Uploads {
   #pump(): void {
     for (let request = this.#next(); request !== undefined; request = this.#next()) {
       const progressAt = this.#deps.clock.now()
-      const active: Active = { request, ended: Promise.withResolvers(), progressAt, blocked: false, held: false }
+      const active: Active = { request, ended: Promise.withResolvers(), progressAt, blocked: false, announced: false, held: false }
       this.#active.add(active)
       this.#busy.set(request.stream, active)
       void this.#run(active)
@@ -185,7 +187,8 @@ export class Uploads {
         else await this.#send(active, bytes)
       })
     } catch (error) {
-      if (isLayerswarmError(error, 'STORE_FAILED')) this.#refuse(stream, { id, reason: 'missing' })
+      // Whatever it was: who gets no answer goes on waiting for one.
+      if (!active.announced) this.#refuse(stream, { id, reason: 'missing' })
       this.#deps.log.debug({ peer: stream.peer, error: describeError(error) }, 'upload ended')
     } finally {
       this.#active.delete(active)
@@ -202,6 +205,7 @@ export class Uploads {
       active.blocked = false
     }
     this.#served.add(blob, piece)
+    active.announced = true
     const reply: GetReply = { t: 'data', id, length: bytes.byteLength, load: this.load }
     stream.send(reply)
     this.#midway.set(stream, [])

@@ -294,6 +294,30 @@ test('what is not held, or not yet, is said, without a fault', async () => {
   )
 })
 
+test('what turns out not to be readable is said, too', async () => {
+  const store = new MemoryBlobStore()
+  await store.add(digest, layout, blob.bytes)
+  const failing: PeerNetworkDeps['store'] = {
+    changes: (options) => store.changes(options),
+    open: async (wanted) => {
+      const reader = await store.open(wanted)
+      if (reader === undefined) throw new Error('no blob at all')
+      reader.piece = () => Promise.reject(new Error('a handle that is no good'))
+      return reader
+    }
+  }
+  await using us = await host({ store: failing })
+  await using them = await host()
+  const { stream, get, replies, until } = await openGet(them, us)
+  get(1)
+  stream.send({ t: 'get', id: 2, blob: fixtureBlob(1).digest, piece: 0, received: 0, elapsed: 0 })
+  await until(() => replies.length === 2)
+  assert.deepEqual(
+    replies.map((reply) => reply.t === 'no' && reply.reason),
+    ['missing', 'missing']
+  )
+})
+
 test('a reader that served is closed after a while, so that its blob can be removed', async () => {
   const clock = new ManualClock()
   await using us = await serving({ clock })
