@@ -32,6 +32,9 @@ export interface AppDeps {
 /** An image, and names of hosts. */
 const MAX_BODY_BYTES = 512 * 1024
 
+/** Commands that follow seeds, scrapers and browsers; agents need sockets too. */
+export const MAX_CONNECTIONS = 512
+
 const STATUSES: Readonly<Record<string, number>> = {
   TOKEN_INVALID: 401,
   HOST_NOT_ALLOWED: 403,
@@ -48,6 +51,7 @@ export function createApp(deps: AppDeps): FastifyInstance {
   const { state, id, addresses, clock, registry, metrics, seeds, token, log } = deps
   // An answer takes milliseconds: who has not said all of a request when the tracker stops would keep it from stopping.
   const app = fastify({ logger: false, bodyLimit: MAX_BODY_BYTES, forceCloseConnections: true })
+  app.server.maxConnections = MAX_CONNECTIONS
   app.removeContentTypeParser('text/plain')
   app.addHook('onRequest', async ({ method, headers }) => {
     const bound = app.server.address() as AddressInfo | null

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { connect } from 'node:net'
+import { connect, type Socket } from 'node:net'
 import { test } from 'node:test'
+import { MAX_CONNECTIONS } from '../../src/http/app.ts'
 import type { FleetView } from '../../src/state/fleet-view.ts'
 import { blobOfRuns, piecesOf, RUN_BYTES, SCOPE } from '../planner/test-fleet.ts'
 import { TestTracker } from '../test-tracker.ts'
@@ -67,4 +68,22 @@ test('a client that has not said all of its request does not keep the tracker fr
   socket.on('error', () => undefined)
   await tracker.stop()
   socket.destroy()
+})
+
+test('a client that opens connections without end gets so many and no more', { timeout: 20_000 }, async () => {
+  await using tracker = await TestTracker.start()
+  const { hostname, port } = new URL(tracker.running.httpUrl)
+  const sockets: Socket[] = []
+  try {
+    while (sockets.length <= MAX_CONNECTIONS) {
+      const socket = connect(Number(port), hostname).on('error', () => undefined)
+      sockets.push(socket.resume())
+      await once(socket, 'connect')
+    }
+    const [first, last] = [sockets[0], sockets.at(-1)]
+    if (last?.closed === false) await once(last, 'close')
+    assert.equal(first?.closed, false)
+  } finally {
+    for (const socket of sockets) socket.destroy()
+  }
 })
