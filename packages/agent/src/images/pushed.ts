@@ -6,7 +6,7 @@ import type { BlobStore, ContentIndex, ContentRef, ImageService, IncomingBlob, P
 import { storeBlob } from './store-blob.ts'
 
 export interface PushedDeps {
-  readonly store: Pick<BlobStore, 'stat' | 'begin'>
+  readonly store: Pick<BlobStore, 'stat' | 'begin' | 'open'>
   readonly index: Pick<ContentIndex, 'link' | 'setTag'>
   readonly images: Pick<ImageService, 'moved'>
   readonly log: Logger
