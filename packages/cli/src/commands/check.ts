@@ -23,7 +23,7 @@ export function addCheckCommand(program: Command): void {
   const command = program
     .command('check')
     .description('check that images are whole, and with --verify that every byte is right; exit code 1 on any fault')
-    .argument('[IMAGE]', '[registry/]repository[:tag][@digest]; everything that is held without it')
+    .argument('[IMAGE]', '[registry/]repository[:tag][@digest]; without it, everything that is held')
     .option('--verify', 'hash all content again; what is corrupt is removed, in containerd withdrawn')
     .option('--repair', 'fetch again what is missing or corrupt')
     .addOption(platformOption('whose layers an image needs to be complete'))

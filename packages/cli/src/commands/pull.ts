@@ -51,13 +51,16 @@ export function addPullCommand(program: Command): void {
     .option('--containerd', "also give it to this host's containerd: ctr run can start it then")
     .addOption(
       new Option('--namespace <NAME>', "containerd's namespace that gets it; k8s.io for Kubernetes; implies --containerd")
-        .default('default')
+        .default('default', 'default')
         .argParser(readNamespace)
         .implies({ containerd: true })
     )
     .option('--json', 'print the result as JSON')
   addOptions(command, agentOptions, ['registry', 'insecureRegistry', 'dataDir', 'containerdAddress'])
-    .addHelpText('after', '\nAn agent uses its own configuration; registries, data directory and file\nare for a pull without one.')
+    .addHelpText(
+      'after',
+      '\nAn agent uses its own configuration; registries, containerd, data directory\nand file are for a pull without one.'
+    )
     .addHelpText(
       'after',
       examples(

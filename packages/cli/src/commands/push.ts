@@ -2,7 +2,7 @@ import { openFiles, parseSource } from '@layerswarm/agent/images/sources.ts'
 import { takeIn } from '@layerswarm/agent/images/take-in.ts'
 import type { PushProgress, PushRequest, PushSummary } from '@layerswarm/core/api/push-api.ts'
 import { parseReference } from '@layerswarm/core/image/reference.ts'
-import type { Command } from 'commander'
+import { type Command, Option } from 'commander'
 import { examples } from '../daemon-options.ts'
 import { formatBytes, plural } from '../format.ts'
 import { addLocalOptions, agentOption } from '../image-options.ts'
@@ -21,7 +21,12 @@ export function addPushCommand(program: Command): void {
     .command('push')
     .description('give a registry an image: only what it lacks is sent, and what was pushed is in the fleet at once')
     .argument('<IMAGE>', '[registry/]repository[:tag]')
-    .option('--from <SRC>', 'store, store:IMAGE, containerd, containerd:IMAGE, oci:DIR, oci-archive:FILE or docker-archive:FILE', 'store')
+    .addOption(
+      new Option(
+        '--from <SRC>',
+        'store, store:IMAGE, containerd, containerd:IMAGE, oci:DIR, oci-archive:FILE or docker-archive:FILE'
+      ).default('store', 'store')
+    )
     .option('--json', 'print the result as JSON')
     .addOption(agentOption())
   addLocalOptions(command)

@@ -12,7 +12,9 @@ export function addPlaces(command: Command): Command {
   return command
     .addOption(new Option('--containerd-config <FILE>', "containerd's configuration (default: /etc/containerd/config.toml)"))
     .addOption(new Option('--docker-config <FILE>', "dockerd's configuration (default: /etc/docker/daemon.json)"))
-    .addOption(new Option('--registries-conf-dir <DIR>', 'of podman, buildah and CRI-O (default: /etc/containers/registries.conf.d)'))
+    .addOption(
+      new Option('--registries-conf-dir <DIR>', 'folder of podman, buildah and CRI-O (default: /etc/containers/registries.conf.d)')
+    )
 }
 
 /** What `addPlaces` collected. */

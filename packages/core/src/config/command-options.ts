@@ -19,13 +19,14 @@ function toOption(field: string, spec: OptionSpec<unknown>): Option {
   const note = notes.filter((text) => text !== '').join('; ')
   const value = spec.bare === undefined ? `<${spec.placeholder}>` : `[${spec.placeholder}]`
   const result = new Option(`--${flagName(field)} ${value}`, note === '' ? spec.help : `${spec.help} (${note})`)
-  if (spec.bare !== undefined) result.preset(spec.bare)
   if (spec.repeatable) result.argParser((text: string, texts: readonly string[] | undefined) => [...(texts ?? []), text])
   return result
 }
 
 /** What `addOptions` collected, for `loadConfig`. */
 export function collectedFlags(command: Command): { flags: Flags; config: string | undefined } {
-  const { config, ...flags } = command.opts<Record<string, string | readonly string[] | undefined>>()
+  const { config, ...given } = command.opts<Record<string, string | readonly string[] | true | undefined>>()
+  // A preset would make text of a flag without its value, and help would call it so.
+  const flags = Object.fromEntries(Object.entries(given).map(([field, value]) => [field, value === true ? 'true' : value]))
   return { flags, config: typeof config === 'string' ? config : undefined }
 }

@@ -12,7 +12,7 @@ export interface Field<T> {
   /** Text that reads back as the same value. */
   readonly format: (value: T) => string
   /** What a flag without a value means; absent where it needs one. */
-  readonly bare?: string
+  readonly bare?: 'true'
 }
 
 interface FieldText<T> {

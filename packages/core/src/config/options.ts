@@ -32,7 +32,7 @@ export interface OptionSpec<V> {
   readonly syntax: string
   readonly repeatable: boolean
   /** What the flag alone means; undefined where it needs a value. */
-  readonly bare: string | undefined
+  readonly bare: 'true' | undefined
   readonly schema: z.ZodType<V>
   /** The texts that set this value; none for an option that is not set. */
   readonly format: (value: V) => readonly string[]

@@ -30,6 +30,7 @@ it('has one flag per option, with its default, and collects what was given as te
 it('has switches, which stand alone or with their value', () => {
   const specs = { allowPush: option(onOff, 'take pushes', false) }
   const switches = { name: 'sample', specs, finish: (config: { allowPush: boolean }) => config }
+  assert.match(addOptions(new Command(), switches).helpInformation(), /--allow-push \[true\|false\] +take pushes \(default: false\)\n/)
   const given = (args: readonly string[]) => {
     const command = addOptions(new Command(), switches)
       .exitOverride()
