@@ -67,9 +67,9 @@ async function httpSection(): Promise<string> {
   if (fleet === undefined) throw new Error(`${FLEET_VIEW} has no FleetView`)
   return `## HTTP
 
-The mirror speaks the pull side of the OCI distribution specification. \`ns=REGISTRY\` names the registry, or a first path component
-that looks like a host (\`/v2/registry.example.com/team/app/…\`, a port as \`127.0.0.1_5000\`); without either it is docker.io. Fields of
-JSON are only ever added.
+The mirror speaks the OCI distribution specification: pull and listing, and with \`--allow-push\` push too, but for deleting.
+\`ns=REGISTRY\` names the registry, or a first path component that looks like a host (\`/v2/registry.example.com/team/app/…\`, a port as
+\`127.0.0.1_5000\`); without either a pull means docker.io, and a push is refused. Fields of JSON are only ever added.
 
 ${servers.join('\n\n')}
 

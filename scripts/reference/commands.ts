@@ -34,7 +34,7 @@ function leaves(command: Command, names: readonly string[]): [readonly string[],
 
 function commandText(names: readonly string[], command: Command): string {
   const daemons = takesDaemon(command)
-  const usage = [...names, ...command.registeredArguments.map((argument) => argument.name())]
+  const usage = [...names, ...command.registeredArguments.map((argument) => (argument.required ? argument.name() : `[${argument.name()}]`))]
   if (daemons) usage.push('[agent|tracker|standalone]')
   const all = daemons ? command.commands.flatMap(({ options }) => options) : command.options
   const own = unique(all.filter((option) => !isDaemonOption(option)))
