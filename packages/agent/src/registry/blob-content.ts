@@ -12,6 +12,8 @@ interface Part {
   readonly mediaType: string
   readonly range: ByteRange
   readonly chunks: AsyncIterable<Uint8Array>
+  /** Lets the connection go of one whose chunks nobody has begun to read. */
+  readonly drop: () => void
   /** A break can be mended by asking for the rest. */
   readonly seekable: boolean
 }
@@ -58,8 +60,9 @@ async function* mended(requests: Requests, ask: BlobAsk, asked: ByteRange | unde
     if (resumes === MAX_RESUMES || (!untouched && (at === from || !part.seekable))) throw broken
     await requests.backOff(resumes + 1, ask.signal)
     part = await openPart(requests, ask, untouched ? asked : { start: at, end })
-    if (part.size !== first.size) throw sizeChanged(registry, first.size, part.size)
-    if (part.range.start !== at || part.range.end !== end) throw broken
+    if (part.size === first.size && part.range.start === at && part.range.end === end) continue
+    part.drop()
+    throw part.size === first.size ? broken : sizeChanged(registry, first.size, part.size)
   }
 }
 
@@ -81,7 +84,7 @@ async function openPart(requests: Requests, ask: BlobAsk, range: ByteRange | und
       const seekable = !encoded && (answer.status === 206 || range === undefined)
       // What one image asks for shares the limit as one, whatever the number of its layers and of their requests.
       const waits = { key: `${registry}/${ask.repository}`, signal: ask.signal }
-      return { ...known, mediaType, seekable, chunks: requests.content(registry, answer, waits) }
+      return { ...known, mediaType, seekable, chunks: requests.content(registry, answer, waits), drop: () => discard(answer) }
     } catch (error) {
       discard(answer)
       throw error

@@ -178,8 +178,10 @@ suite('in the middle of a body', () => {
   test('a registry that comes back with another size is not gone on with', async () => {
     await using bench = await Bench.open(BYTES)
     bench.registry.fault({ kind: 'blob', times: 1, fault: { cutAfter: 200_000 } })
-    bench.registry.fault({ kind: 'blob', skip: 1, fault: { long: 7 } })
+    bench.registry.fault({ kind: 'blob', skip: 1, fault: { long: 7, stallAfter: 1000 } })
     await assertCode(bytesOf(bench.client.content(bench.blob, RANGE)), 'SIZE_MISMATCH')
+    // Its connection is let go.
+    await bench.registry.log.idle()
   })
 
   test('a stall times out and is mended', async () => {
