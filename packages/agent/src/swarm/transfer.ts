@@ -33,7 +33,7 @@ export class Transfer {
   readonly book: ClaimBook
   readonly #deps: TransferDeps
   readonly #closed = new AbortController()
-  readonly #observed = new Map<string, AbortController>()
+  readonly #observed = new Set<string>()
   readonly #requests = new Map<string, AbortController>()
   readonly #fetches = new Map<number, AbortController>()
   readonly #fromRegistry = new Set<number>()
@@ -110,10 +110,9 @@ export class Transfer {
   /** Follows what `peer` has until the transfer closes or the peer goes. */
   observe(peer: string): void {
     if (this.#observed.has(peer) || this.#closed.signal.aborted) return
-    const stop = new AbortController()
-    this.#observed.set(peer, stop)
+    this.#observed.add(peer)
     const wantMap = !this.#deps.trust.connected && this.partial.layout.pieces > 1
-    void this.#follow(peer, this.#deps.peerSource(peer, wantMap), AbortSignal.any([stop.signal, this.#closed.signal]))
+    void this.#follow(peer, this.#deps.peerSource(peer, wantMap), this.#closed.signal)
       .catch((error: unknown) => this.#deps.log.debug({ peer, error: describeError(error) }, 'observation ended'))
       .finally(() => this.#observed.delete(peer))
   }
