@@ -2,6 +2,7 @@ import { constants } from 'node:fs'
 import { access, statfs } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import type { AgentConfig } from '@layerswarm/agent/config.ts'
+import { describeError } from '@layerswarm/core/errors.ts'
 import { ASK_MS, type Finding, ok, problem, unknown } from './finding.ts'
 
 /** A node's images are unpacked from what is stored; below this the next pull may fail. */
@@ -13,7 +14,9 @@ const DOCKER_HUB = 'registry-1.docker.io'
 
 export async function checkDisk(dataDir: string): Promise<Finding> {
   const dir = await nearest(dataDir)
-  const { bavail, bsize, files, ffree } = await statfs(dir)
+  const room = await statfs(dir).catch(describeError)
+  if (typeof room === 'string') return unknown('disk', `it cannot be seen what room there is: ${room}`)
+  const { bavail, bsize, files, ffree } = room
   const writable = await access(dir, constants.W_OK).then(
     () => undefined,
     (error: NodeJS.ErrnoException) => error.code

@@ -237,6 +237,10 @@ describe('host', () => {
     assert.match((await checkDisk(join(dir, 'not', 'yet'))).text, /GB free/)
   })
 
+  it('the disk cannot be looked at', async () => {
+    assert.equal((await checkDisk(join(dir, 'x'.repeat(300)))).status, 'unknown')
+  })
+
   it('the disk cannot be written to', async () => {
     assertProblem(await checkDisk('/proc/sys'), /cannot be written|nearly full/, /./)
   })
