@@ -98,6 +98,6 @@ export function createSeeds(firstRevision: number): SeedsState {
   return { revision: firstRevision, seeds: new Map(), hosts: new Map() }
 }
 
-export function isOpen({ state }: Target): boolean {
+export function isOpen({ state }: Pick<Target, 'state'>): boolean {
   return state === 'waiting' || state === 'queued' || state === 'fetching'
 }

@@ -5,24 +5,28 @@ import { seedDetail, seedTarget } from '@layerswarm/core/api/seed-api.ts'
 import { describeError } from '@layerswarm/core/errors.ts'
 import type { Logger } from '@layerswarm/core/log.ts'
 import { z } from 'zod'
-import type { Seed } from './model.ts'
+import { isOpen, type Seed } from './model.ts'
 
 const FOLDER = 'seeds'
 const ID = /^[0-9a-z]{1,64}$/
 
-const keptSeed = z.object({
-  spec: z.object({
-    image: z.string(),
-    hosts: z.array(z.string()),
-    platforms: platformsField.optional(),
-    containerd: z.string().optional()
-  }),
-  state: seedDetail.shape.state,
-  /** Milliseconds since 1970. */
-  startedAt: z.number(),
-  endedAt: z.number().optional(),
-  targets: z.array(seedTarget.omit({ number: true }))
-})
+/** Milliseconds since 1970, as far as a date goes. */
+const timeField = z.number().min(0).max(8.64e15)
+
+const keptSeed = z
+  .object({
+    spec: z.object({
+      image: z.string(),
+      hosts: z.array(z.string()),
+      platforms: platformsField.optional(),
+      containerd: z.string().optional()
+    }),
+    state: seedDetail.shape.state,
+    startedAt: timeField,
+    endedAt: timeField.optional(),
+    targets: z.array(seedTarget.omit({ number: true }))
+  })
+  .refine(({ state, targets }) => state !== 'running' || targets.some(isOpen), 'it runs, and there is no host to wait for')
 
 /** A seed without what follows from the rest. */
 export type KeptSeed = Omit<Seed, 'open' | 'byHost'>

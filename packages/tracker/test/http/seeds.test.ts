@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { readdir, stat, writeFile } from 'node:fs/promises'
+import { readdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { request } from 'node:http'
 import { join } from 'node:path'
 import { test } from 'node:test'
@@ -142,10 +142,20 @@ test('what lies in a broken file is told and left alone', async () => {
   assert.deepEqual(await readdir(folder), [`${seed.id}.json`])
   assert.equal((await stat(join(folder, `${seed.id}.json`))).mode & 0o777, 0o600)
   await tracker.stop()
-  await writeFile(join(folder, `${seed.id}.json`), '{"spec"')
-  await tracker.start()
-  assert.equal((await tracker.get(`/v1/seed/${seed.id}`)).status, 404)
-  assert.deepEqual(await readdir(folder), [`${seed.id}.json`])
+  const file = join(folder, `${seed.id}.json`)
+  const kept = JSON.parse(await readFile(file, 'utf8')) as { targets: object[] }
+  for (const broken of [
+    '{"spec"',
+    JSON.stringify({ ...kept, startedAt: 1e300 }),
+    JSON.stringify({ ...kept, targets: kept.targets.map((target) => ({ ...target, state: 'done' })) })
+  ]) {
+    await writeFile(file, broken)
+    await tracker.start()
+    assert.equal((await tracker.get(`/v1/seed/${seed.id}`)).status, 404, broken)
+    assert.equal((await tracker.get('/v1/seed')).status, 200)
+    await tracker.stop()
+    assert.deepEqual(await readdir(folder), [`${seed.id}.json`])
+  }
 })
 
 test('the token: made once, readable by its owner alone, and needed for each change', async () => {
