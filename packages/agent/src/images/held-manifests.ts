@@ -3,18 +3,26 @@ import { isLayerswarmError } from '@layerswarm/core/errors.ts'
 import { isManifestType, MAX_MANIFEST_BYTES, parseManifest } from '@layerswarm/core/image/manifest.ts'
 import type { Abortable, BlobStore, ImageManifest } from '../ports.ts'
 
-/** Manifests kept once read: images share indexes and manifests, and each is asked for several times. */
-const MAX_KEPT = 2_000
+/** Of manifests kept once read: images share indexes and manifests, and each is asked for several times. They have some KiB. */
+const MAX_KEPT_BYTES = 32 * 1024 * 1024
+
+export interface HeldManifestsOptions {
+  /** Most bytes of manifests that are kept once read. */
+  readonly maxKeptBytes?: number
+}
 
 /** Manifests as far as the store has them, verified, each read once. Makes no request. */
 export class HeldManifests {
   readonly #store: Pick<BlobStore, 'open' | 'stat' | 'verify'>
+  readonly #maxKeptBytes: number
   readonly #kept = new Map<Digest, ImageManifest>()
+  #keptBytes = 0
   /** Those that turned out corrupt, by digest with their sizes; the store has them no longer. */
   readonly corrupt = new Map<Digest, number>()
 
-  constructor(store: Pick<BlobStore, 'open' | 'stat' | 'verify'>) {
+  constructor(store: Pick<BlobStore, 'open' | 'stat' | 'verify'>, { maxKeptBytes = MAX_KEPT_BYTES }: HeldManifestsOptions = {}) {
     this.#store = store
+    this.#maxKeptBytes = maxKeptBytes
   }
 
   /** @returns undefined for one that is not here, or is no manifest */
@@ -27,7 +35,10 @@ export class HeldManifests {
       const manifest = parseManifest(bytes, isManifestType(mediaType) ? mediaType : undefined)
       const descriptor = { digest, size: bytes.byteLength, mediaType: manifest.mediaType }
       const read = { descriptor, bytes, manifest, counts: { local: bytes.byteLength, peer: 0, registry: 0 } }
-      if (this.#kept.size < MAX_KEPT) this.#kept.set(digest, read)
+      if (this.#keptBytes + bytes.byteLength <= this.#maxKeptBytes) {
+        this.#kept.set(digest, read)
+        this.#keptBytes += bytes.byteLength
+      }
       return read
     } catch (error) {
       if (isLayerswarmError(error, 'MANIFEST_INVALID')) return undefined
