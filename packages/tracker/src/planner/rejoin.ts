@@ -6,14 +6,15 @@ import { addWant } from '../state/facts.ts'
 import type { Campaign, FleetState, Holder, Host } from '../state/model.ts'
 import { addLease, allPieces, holderOf, markFetched, startCampaign } from './campaign.ts'
 import { offerPlace } from './gateways.ts'
-import { MAX_QUIET_MS, QUIET_MS, SILENT_MS } from './limits.ts'
+import { MAX_QUIET_MS, MAX_RUNS_PER_HOLDER, QUIET_MS, SILENT_MS } from './limits.ts'
 import { type Outbox, send } from './messages.ts'
 import { wantedBlob } from './wanted.ts'
 
 type Partial = Extract<AgentMessage, { t: 'partial' }>
 
 /**
- * Adopts the pieces and leases of a host. A run that somebody else was leased meanwhile is taken from it.
+ * Adopts the pieces and leases of a host. A run that somebody else was leased meanwhile is taken from it, and so is what
+ * goes beyond the leases that any host is given: the word of a host must not take the whole blob from the others.
  * Leases in hand also show that this tracker has just been restarted: then it stays quiet until their owners are back.
  */
 export function takePartial(state: FleetState, host: Host, message: Partial, now: number, out: Outbox): void {
@@ -30,7 +31,9 @@ export function takePartial(state: FleetState, host: Host, message: Partial, now
   for (const { run } of message.leases) {
     if (run >= campaign.runs) continue
     const present = campaign.leased.get(run)
-    if (present === undefined && !host.distrusted) adoptLease(state, campaign, holderOf(campaign, host), run, have, now)
+    const open = campaign.holders.get(host)?.open.size ?? 0
+    if (present === undefined && !host.distrusted && open < MAX_RUNS_PER_HOLDER)
+      adoptLease(state, campaign, holderOf(campaign, host), run, have, now)
     else if (present?.holder.host !== host) lost.push(run)
   }
   if (lost.length > 0) send(out, host, { t: 'leases', blob: blob.digest, grant: [], revoke: lost })

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { PieceSet } from '@layerswarm/core/piece-set.ts'
+import { MAX_RUNS_PER_HOLDER } from '../../src/planner/limits.ts'
 import { blobOfRuns, piecesOf, TestFleet } from './test-fleet.ts'
 
 const blob = blobOfRuns(64)
@@ -49,6 +50,16 @@ test('the quiet time ends even if hosts keep coming', () => {
   assert.deepEqual(fleet.told('new'), [])
   fleet.run(300)
   assert.ok(fleet.told('new').length > 0)
+})
+
+test('a host keeps no more unfetched runs on its own word than it is ever leased', () => {
+  const fleet = new TestFleet()
+  const runs = [...Array(64).keys()]
+  rejoin(fleet, 'greedy', runs)
+  assert.deepEqual(fleet.of('greedy', 'leases')[0]?.revoke, runs.slice(MAX_RUNS_PER_HOLDER))
+  fleet.leave('greedy')
+  rejoin(fleet, 'holder', runs.slice(0, MAX_RUNS_PER_HOLDER + 10), piecesOf(...runs.slice(0, 10)))
+  assert.deepEqual(fleet.of('holder', 'leases'), [], 'what it has fetched does not count')
 })
 
 test('of two hosts that claim one run the first keeps it', () => {
