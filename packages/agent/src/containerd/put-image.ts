@@ -62,7 +62,7 @@ async function give(
   client: ContainerdClient,
   { digest, size, read }: RuntimeContent,
   labels: Readonly<Record<string, string>>,
-  scope: CallScope,
+  scope: Required<CallScope>,
   { signal }: Abortable
 ): Promise<boolean> {
   signal?.throwIfAborted()
@@ -80,9 +80,10 @@ async function give(
     return value
   }
   try {
-    const ref = `layerswarm-${digest}`
+    // Its own: a name that another put writes under, of an image with the same layer, is locked.
+    const ref = `${scope.lease}-${digest}`
     const { offset } = await ask({ action: 'STAT', ref, total: size, expected: digest })
-    // Another namespace has it: then there is nothing to send, and else a first write at 0 replaces what was left there.
+    // All of it where another namespace has it: then there is nothing to send.
     if (offset !== size) {
       let at = 0
       for await (const data of read(signal === undefined ? {} : { signal })) {

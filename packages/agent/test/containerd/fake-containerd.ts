@@ -36,6 +36,8 @@ export class FakeContainerd implements AsyncDisposable {
   written = 0
   /** Writes fail with this. */
   broken: grpc.status | undefined
+  /** Names that something is being written under. */
+  readonly #locked = new Set<string>()
   #subscribers = new Set<grpc.ServerWritableStream<unknown, unknown>>()
   #server: grpc.Server | undefined
 
@@ -168,7 +170,12 @@ export class FakeContainerd implements AsyncDisposable {
       const refuse = (code: grpc.status): void => void stream.emit('error', { code, details: 'refused' })
       if (this.broken !== undefined && message.action === 'WRITE') return refuse(this.broken)
       if (content.has(expected)) return refuse(grpc.status.ALREADY_EXISTS)
-      if (message.action === 'STAT') return void stream.write({ action: 'STAT', offset: 0 })
+      if (message.action === 'STAT') {
+        if (this.#locked.has(message.ref)) return refuse(grpc.status.UNAVAILABLE)
+        this.#locked.add(message.ref)
+        stream.once('close', () => this.#locked.delete(message.ref))
+        return void stream.write({ action: 'STAT', offset: 0 })
+      }
       this.written += message.data.byteLength
       bytes = Buffer.concat([bytes.subarray(0, message.offset), message.data])
       stream.write({ action: message.action, offset: bytes.byteLength })
@@ -186,6 +193,7 @@ export class FakeContainerd implements AsyncDisposable {
 
 interface WriteMessage {
   readonly action: 'STAT' | 'WRITE' | 'COMMIT'
+  readonly ref: string
   readonly expected: string
   readonly offset: number
   readonly data: Buffer

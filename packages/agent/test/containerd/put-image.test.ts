@@ -56,6 +56,15 @@ test('containerd gets what it lacks, held by a lease meanwhile and by labels fro
   assert.equal(Object.keys(manifest.labels).length, 2)
 })
 
+test('images with a layer in common can be given at the same time', async () => {
+  await using fake = await FakeContainerd.start()
+  const names = ['one', 'two', 'three'].map((tag) => `registry.example.com/team/app:${tag}`)
+  await Promise.all(names.map((name) => importer(fake).put({ ...wanted, name })))
+  const { images, content: there } = fake.namespace('default')
+  assert.deepEqual([...images.keys()].sort(), names.toSorted())
+  assert.equal(there.size, content.length)
+})
+
 test('children that are not given are not kept by labels either', async () => {
   await using fake = await FakeContainerd.start()
   await importer(fake).put({ ...wanted, content: content.filter(({ digest }) => digest !== layer.digest) })
