@@ -22,7 +22,7 @@ export async function startTls(socket: Socket, role: 'client' | 'server', psk: U
           socket,
           ...TLS_OPTIONS,
           pskCallback: () => ({ psk, identity: PSK_IDENTITY }),
-          // The key proves the other end; there is no certificate to check.
+          // The key proves the other end, and that it was used is looked at below.
           checkServerIdentity: () => undefined
         })
       : new TLSSocket(socket, serverOptions(psk))
@@ -30,6 +30,8 @@ export async function startTls(socket: Socket, role: 'client' | 'server', psk: U
     await established(tls, role === 'client' ? 'secureConnect' : 'secure', signal)
     const cipher = tls.getCipher().standardName
     if (tls.getProtocol() !== VERSION || !CIPHERS.includes(cipher)) throw new Error(`unexpected ${tls.getProtocol()} ${cipher}`)
+    // A server may set the key aside and show a certificate: whoever stands in between can have one that is trusted.
+    if (!tls.isSessionReused()) throw new Error('TLS without the key')
     return tls
   } catch (error) {
     tls.destroy()
