@@ -32,7 +32,7 @@ const DRAIN_MS = 5_000
 const KEEP_ALIVE_MS = 95_000
 /** A range header of a lazily pulled layer has dozens of parts, and Accept lists are long. */
 const MAX_HEADER_BYTES = 32 * 1024
-/** For a request's headers to arrive. Its body, which a mirror has no use for, is not waited for. */
+/** For a request's headers to arrive. Its body may be a layer that is pushed over a slow link: it has no limit but {@link IDLE_MS}. */
 const HEADERS_MS = 60_000
 /** A connection on which nothing moves, either way: a client that stopped reading. */
 const IDLE_MS = 600_000

@@ -13,7 +13,7 @@ export interface PieceRequest extends Pick<FetchOptions, 'pull' | 'onProgress'> 
   readonly piece: number
   /** Bytes of the piece, by the blob's layout. */
   readonly length: number
-  /** Pieces of the blob that this host has. */
+  /** How this host has fared so far: its request is served by that. */
   readonly faring: Faring
 }
 
