@@ -11,19 +11,14 @@ import type { BlobReader, UploadPolicy, UploadRequest } from '../ports.ts'
 import type { PieceBuffers } from './piece-buffers.ts'
 import type { ReaderPool } from './reader-pool.ts'
 import { ServedCounts } from './served-counts.ts'
+import { type Progress, UploadWatch } from './upload-watch.ts'
 
 /** Uploads at a time: with more, everybody's piece comes later and nobody's sooner. */
 export const UPLOADS = 2
 /** Uploads at a time while others are blocked by their receivers: what waits for those may be this many pieces. */
 export const MAX_UPLOADS = 16
-/** Without progress for so long, an upload is blocked by its receiver and frees its place, ms. */
-export const BLOCKED_AFTER_MS = 500
-/** Without progress for so long, its stream is reset, ms: a receiver that lives has asked elsewhere long ago. */
-export const DEAD_AFTER_MS = 30_000
 /** A rate over less time than this says nothing, ms. */
 export const SHORTEST_MS = 100
-/** How often progress is looked at, ms. */
-const LOOK_MS = 100
 /** What is handed to the stream at once; small enough that progress shows on slow links. */
 const SLICE_BYTES = 256 * 1024
 
@@ -37,15 +32,11 @@ interface Waiting {
   readonly stream: FramedStream
 }
 
-interface Active {
+interface Active extends Progress {
   readonly request: Waiting
   readonly ended: PromiseWithResolvers<void>
-  progressAt: number
-  blocked: boolean
   /** Its bytes are announced, so that nothing else can be said any more. */
   announced: boolean
-  /** It waits for this host's own limit: the receiver has nothing to answer for. */
-  held: boolean
 }
 
 interface Refusal {
@@ -79,11 +70,12 @@ export class Uploads {
   /** Open streams, and what ends the waits on their behalf. */
   readonly #streams = new Map<FramedStream, AbortController>()
   readonly #closed = new AbortController()
-  #watching = false
+  readonly #watch: UploadWatch
   #draining = false
 
   constructor(deps: UploadsDeps) {
     this.#deps = deps
+    this.#watch = new UploadWatch({ clock: deps.clock, active: this.#active, onLook: () => this.#pump(), signal: this.#closed.signal })
   }
 
   /** Uploads active and queued. */
@@ -135,9 +127,18 @@ export class Uploads {
   #pump(): void {
     for (let request = this.#next(); request !== undefined; request = this.#next()) {
       const progressAt = this.#deps.clock.now()
-      const active: Active = { request, ended: Promise.withResolvers(), progressAt, blocked: false, announced: false, held: false }
+      const { stream } = request
+      const active: Active = {
+        request,
+        stream,
+        ended: Promise.withResolvers(),
+        progressAt,
+        blocked: false,
+        announced: false,
+        held: false
+      }
       this.#active.add(active)
-      this.#busy.set(request.stream, active)
+      this.#busy.set(stream, active)
       void this.#run(active)
     }
   }
@@ -179,7 +180,7 @@ export class Uploads {
   async #run(active: Active): Promise<void> {
     const { request } = active
     const { stream, id } = request
-    this.#watch()
+    this.#watch.start()
     try {
       await this.#deps.readers.use(request.blob, async (reader) => {
         const bytes = reader && (await this.#read(reader, request.piece))
@@ -275,37 +276,5 @@ export class Uploads {
     const dropped = this.#waiting.filter(drop)
     for (const request of dropped) this.#waiting.splice(this.#waiting.indexOf(request), 1)
     return dropped
-  }
-
-  /** Looks for uploads without progress, as long as there are any. */
-  #watch(): void {
-    const { signal } = this.#closed
-    if (this.#watching || signal.aborted) return
-    this.#watching = true
-    const look = async (): Promise<void> => {
-      while (this.#active.size > 0) {
-        await this.#deps.clock.sleep(LOOK_MS, { signal })
-        this.#lookForBlocked()
-      }
-    }
-    look()
-      // Ends early only when all is closed.
-      .catch(() => undefined)
-      .finally(() => {
-        this.#watching = false
-        if (this.#active.size > 0) this.#watch()
-      })
-  }
-
-  #lookForBlocked(): void {
-    const now = this.#deps.clock.now()
-    for (const active of this.#active) {
-      if (active.held) continue
-      const idle = now - active.progressAt
-      if (idle >= DEAD_AFTER_MS)
-        active.request.stream.abort(new LayerswarmError('PEER_UNREACHABLE', { detail: 'the peer takes nothing of what it asked for' }))
-      else if (idle >= BLOCKED_AFTER_MS) active.blocked = true
-    }
-    this.#pump()
   }
 }
