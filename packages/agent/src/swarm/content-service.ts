@@ -191,7 +191,10 @@ export class SwarmContentService implements ContentService {
     const { swarm, directory, access, log, knownPeers, linkRate } = this.#deps
     try {
       const origin = directory.connected && (await access.granted(ref))
-      const want = { scope, blobs, origin, want: true, ...(linkRate !== undefined && { rate: linkRate }) }
+      // What was given up meanwhile is not told to be given up again: the tracker would wait for it for ever.
+      const wanted = blobs.filter(({ digest }) => swarm.running(digest) !== undefined)
+      if (wanted.length === 0) return
+      const want = { scope, blobs: wanted, origin, want: true, ...(linkRate !== undefined && { rate: linkRate }) }
       swarm.planned(await directory.plan(want, { signal: this.#stop.signal }))
     } catch (error) {
       if (this.#stop.signal.aborted) return

@@ -158,6 +158,22 @@ describe('the layers of an image', () => {
     assert.equal(ahead.counts().local, MIB)
   })
 
+  test('that are given up before the registry says whether it grants them are not planned for', async () => {
+    const clock = new ManualClock()
+    const client = new MemoryRegistryClient([])
+    client.hangs = true
+    await using bench = await SwarmBench.open({ connected: true, clock, client })
+    const [one, two] = [fixtureBlob(MIB), fixtureBlob(2 * MIB)]
+    bench.service.expect(bench.scope, [layer(one), layer(two)])
+    await using _ = await bench.open(one)
+    await bench.swarm.abandon(two.digest, new Error('given up'))
+    await clock.advance(3000)
+    assert.deepEqual(
+      bench.directory.requests.map(({ blobs }) => blobs.map(({ digest }) => digest)),
+      [[one.digest]]
+    )
+  })
+
   test('are left alone where they are held, or belong to an image of another repository', async () => {
     await using bench = await SwarmBench.open({ connected: true })
     const layers = [1, 2, 3].map((n) => fixtureBlob(n * MIB))
