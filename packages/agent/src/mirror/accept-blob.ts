@@ -44,7 +44,7 @@ export async function acceptBlob(deps: AcceptBlobDeps, exchange: Exchange, targe
 async function begin(deps: AcceptBlobDeps, exchange: Exchange, target: UploadTarget, outcome: Outcome): Promise<void> {
   const mount = target.query.get('mount')
   const from = target.query.get('from')
-  const source = mount === null || from === null ? undefined : parseRepository(from, new URLSearchParams())
+  const source = mount === null || from === null ? undefined : parseRepository(from, target.query)
   const mounted =
     mount !== null && source?.registry === target.registry ? { digest: parseDigest(mount), from: source.repository } : undefined
   const session = await deps.sessions.open(target, { signal: exchange.signal, mount: mounted })

@@ -216,6 +216,8 @@ test('what another repository of the registry has is mounted; else the upload th
   const mounted = await post(under.path('team/base'))
   assert.deepEqual([mounted.status, mounted.headers['docker-content-digest']], [201, digest])
   assert.ok(await under.hasAtOrigin(digest))
+  const named = `/v2/team/other/blobs/uploads/?ns=${encodeURIComponent(under.origin.host)}&mount=${digest}&from=team/base`
+  assert.equal((await under.ask('POST', named, { body: EMPTY })).status, 201)
 })
 
 test('whether something is there already only the registry can say, and when it cannot, this host does', async () => {
