@@ -29,6 +29,8 @@ export interface Entry {
 export interface CatalogDeps {
   readonly files: StoreFiles
   readonly db: IndexDb
+  /** Another program on this host has the blob too, and its map serves for that. */
+  readonly isElsewhere: (digest: Digest) => boolean
   readonly now: () => number
   readonly log: Pick<Logger, 'warn' | 'debug'> | undefined
 }
@@ -118,7 +120,8 @@ export class Catalog {
   }
 
   async forget(digest: Digest): Promise<void> {
-    await this.#facts(() => this.#deps.db.forget(digest))
+    const isMapNeeded = this.#deps.isElsewhere(digest)
+    await this.#facts(() => this.#deps.db.forget(digest, { isMapNeeded }))
   }
 
   /** The piece map of a complete blob, or what `compute` makes of the file where none is written down. */

@@ -15,6 +15,7 @@ import { onDisk } from './disk-errors.ts'
 import { type FileIdentity, ForeignBlob, identify } from './foreign-blob.ts'
 import type { HashThread } from './hash-thread.ts'
 import { Proofs, type ProofsDeps } from './proofs.ts'
+import { resting } from './resting.ts'
 import { SmallestFirst } from './smallest-first.ts'
 
 /** Times as long as it hashes that it rests: hashing takes a fifth of a core and of the disk, and what is asked for goes first. */
@@ -92,6 +93,10 @@ export class ForeignStore implements Pick<BlobStore, 'stat' | 'open' | 'list' | 
     for (const held of this.#held.values()) {
       if (held.state === 'bad' || touched.has(held.file.digest)) void this.#lookAgain(held)
     }
+  }
+
+  has(digest: Digest): boolean {
+    return this.#held.get(digest)?.state === 'good'
   }
 
   async stat(digest: Digest): Promise<BlobStat | undefined> {
@@ -215,7 +220,7 @@ export class ForeignStore implements Pick<BlobStore, 'stat' | 'open' | 'list' | 
         if (found !== undefined) held.usedAt = found.writtenAt
         if (found === undefined) this.#changed(held, false)
         else if (proof?.identity === found.identity) this.#found(held, found.identity, proof.good)
-        else await this.#hash(held, { signal: this.#stop.signal, onProgress: this.#resting() })
+        else await this.#hash(held, { signal: this.#stop.signal, onProgress: resting(this.#deps.clock, this.#rest, this.#stop.signal) })
       } catch (error) {
         if (this.#stop.signal.aborted) return
         this.#deps.log.debug({ digest, error: describeError(error) }, 'a blob of another program cannot be read')
@@ -223,16 +228,6 @@ export class ForeignStore implements Pick<BlobStore, 'stat' | 'open' | 'list' | 
       }
     }
     await this.#proofs.forgetAllBut((digest) => this.#held.has(digest))
-  }
-
-  #resting(): () => Promise<void> {
-    const { clock } = this.#deps
-    let since = clock.now()
-    return async () => {
-      const rest = (clock.now() - since) * this.#rest
-      if (rest > 0) await clock.sleep(rest, { signal: this.#stop.signal })
-      since = clock.now()
-    }
   }
 
   /** @returns undefined where the file went, or changed meanwhile */

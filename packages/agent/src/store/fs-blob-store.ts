@@ -63,6 +63,7 @@ export class FsBlobStore implements BlobStore, BlobIntake {
   readonly #writing: Writing
   readonly #keeping: Keeping
   readonly #changes = new ChangeFeed()
+  #foreign: ForeignStore | undefined
   #closed: Promise<void> | undefined
 
   private constructor(deps: FsBlobStoreDeps & { files: StoreFiles; db: IndexDb }, options: FsBlobStoreOptions) {
@@ -73,7 +74,8 @@ export class FsBlobStore implements BlobStore, BlobIntake {
     this.#db = db
     this.#pool = new FilePool({ maxOpen: options.maxOpenFiles ?? MAX_OPEN_FILES })
     this.#hashes = new HashThread()
-    const catalog = new Catalog({ files, db, now, log })
+    const isElsewhere = (digest: Digest): boolean => this.#foreign?.has(digest) ?? false
+    const catalog = new Catalog({ files, db, isElsewhere, now, log })
     this.#catalog = catalog
     this.#inUse = new BlobsInUse({ files, pool: this.#pool })
     const inUse = (digest: Digest): boolean => this.#inUse.has(digest)
@@ -194,7 +196,8 @@ export class FsBlobStore implements BlobStore, BlobIntake {
         await Promise.all([this.#db.forgetProof(digest), isMapLeft && this.#db.forget(digest)])
       }
     }
-    return new ForeignStore({ ...deps, hashes: this.#hashes, db, map, now: this.#now }, options)
+    this.#foreign = new ForeignStore({ ...deps, hashes: this.#hashes, db, map, now: this.#now }, options)
+    return this.#foreign
   }
 
   /** Bound on the bytes of all blobs. */

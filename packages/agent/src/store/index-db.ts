@@ -91,8 +91,9 @@ export class IndexDb {
     await this.#proofs.del(digest)
   }
 
-  async forget(digest: Digest): Promise<void> {
-    await Promise.all([this.#blobs.del(digest), this.#maps.del(digest)])
+  /** @param options.isMapNeeded its map stays */
+  async forget(digest: Digest, { isMapNeeded = false }: { readonly isMapNeeded?: boolean } = {}): Promise<void> {
+    await Promise.all([this.#blobs.del(digest), !isMapNeeded && this.#maps.del(digest)])
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

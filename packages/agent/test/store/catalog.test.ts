@@ -12,7 +12,7 @@ import { TempDir } from './temp-store.ts'
 test('a map is made once for all who ask at a time, and anew after a failure', async () => {
   await using dir = await TempDir.make()
   await using db = await IndexDb.open(join(dir.path, 'index'))
-  const catalog = new Catalog({ files: new StoreFiles(dir.path), db, now: () => 0, log: undefined })
+  const catalog = new Catalog({ files: new StoreFiles(dir.path), db, isElsewhere: () => false, now: () => 0, log: undefined })
   const { digest, layout, map } = fixtureBlob(SEVERAL)
   const failing = () => Promise.reject(new LayerswarmError('STORE_FAILED'))
   await assert.rejects(catalog.map(digest, layout, failing), fails('STORE_FAILED'))

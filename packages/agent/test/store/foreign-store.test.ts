@@ -128,6 +128,25 @@ test('what is kept is what is there as it was proven, whatever its owner said la
   assert.deepEqual(await digests(store), [small.digest])
 })
 
+test("a map outlives the store's own copy of a blob that is elsewhere too", async () => {
+  await using dir = await TempDir.make()
+  await using folder = await ForeignFolder.make()
+  await folder.add(large)
+  {
+    await using own = await openStore(dir)
+    await addBlob(own, small)
+    await addBlob(own, large)
+    await using store = own.foreign({ clock: new ManualClock(), log })
+    store.update(folder)
+    await store.proven()
+    for (const { digest } of [small, large]) assert.ok(await own.delete(digest))
+  }
+  await using db = await IndexDb.open(join(dir.path, 'index'))
+  equal(await db.map(large.digest), large.map)
+  assert.equal(await db.map(small.digest), undefined)
+  assert.deepEqual([...(await db.facts()).keys()], [])
+})
+
 test('nothing of a blob that went is left in the index', async () => {
   await using dir = await TempDir.make()
   await using folder = await ForeignFolder.make()

@@ -1,0 +1,14 @@
+import type { Clock } from '@layerswarm/core/clock.ts'
+
+/**
+ * To be called between steps of long work: rests so many times as long as the step took.
+ * @throws the signal's reason
+ */
+export function resting(clock: Clock, times: number, signal: AbortSignal): () => Promise<void> {
+  let since = clock.now()
+  return async () => {
+    const rest = (clock.now() - since) * times
+    if (rest > 0) await clock.sleep(rest, { signal })
+    since = clock.now()
+  }
+}
