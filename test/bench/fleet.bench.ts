@@ -15,30 +15,33 @@ const { values } = parseArgs({
     rate: { type: 'string', default: '80mbit' },
     layers: { type: 'string', default: '32,24,8' },
     rounds: { type: 'string', default: '5' },
+    'direct-rounds': { type: 'string', default: '5' },
     svg: { type: 'string' }
   }
 })
 const counts = values.hosts.split(',').map(Number)
 const sizes = values.layers.split(',').map((mib) => Number(mib) * MIB)
-const rounds = Number(values.rounds)
+const rounds = { agents: Number(values.rounds), direct: Number(values['direct-rounds']) }
 const image = `${sizes.reduce((sum, size) => sum + size, 0) / MIB} MiB in ${sizes.length} layers`
-process.stdout.write(`${image}, links of ${values.rate}, ${availableParallelism()} cores, medians of ${rounds}\n`)
+process.stdout.write(
+  `${image}, links of ${values.rate}, ${availableParallelism()} cores, medians of ${rounds.agents}, others of ${rounds.direct}\n`
+)
 
 await using crowd = await Crowd.create({ hosts: Math.max(...counts), rate: values.rate, layers: sizes })
-const alone = await repeat(() => crowd.direct(1))
+const alone = await repeat(rounds.agents, () => crowd.direct(1))
 const bound = median(alone.map(last))
 const once = median(alone.map(({ registryBytes }) => registryBytes))
 const ways = [
-  { name: 'direct', color: '#c0392b', pull: (hosts: number) => crowd.direct(hosts) },
-  { name: 'pull-through cache', color: '#e08e0b', pull: (hosts: number) => crowd.throughCache(hosts) },
-  { name: 'Layerswarm', color: '#1f6feb', pull: (hosts: number) => crowd.throughAgents(hosts) }
+  { name: 'direct', color: '#c0392b', rounds: rounds.direct, pull: (hosts: number) => crowd.direct(hosts) },
+  { name: 'pull-through cache', color: '#e08e0b', rounds: rounds.direct, pull: (hosts: number) => crowd.throughCache(hosts) },
+  { name: 'Layerswarm', color: '#1f6feb', rounds: rounds.agents, pull: (hosts: number) => crowd.throughAgents(hosts) }
 ]
 const rows: Row[] = []
 const series: Series[] = []
-for (const { name, color, pull } of ways) {
+for (const { name, color, rounds, pull } of ways) {
   const points: { hosts: number; seconds: number }[] = []
   for (const hosts of counts) {
-    const outcomes = await repeat(() => pull(hosts))
+    const outcomes = await repeat(rounds, () => pull(hosts))
     const seconds = median(outcomes.map(last))
     points.push({ hosts, seconds })
     const copies = median(outcomes.map(({ registryBytes }) => registryBytes)) / once
@@ -55,7 +58,7 @@ if (values.svg !== undefined) {
   writeFileSync(values.svg, chart(`${image}, cold, links of ${values.rate}`, [...series, line]))
 }
 
-async function repeat(run: () => Promise<Outcome>): Promise<Outcome[]> {
+async function repeat(rounds: number, run: () => Promise<Outcome>): Promise<Outcome[]> {
   const outcomes: Outcome[] = []
   for (let round = 0; round < rounds; round += 1) outcomes.push(await run())
   return outcomes
