@@ -25,7 +25,7 @@ export class Exchange {
     this.#response = response
     response.strictContentLength = true
     response.once('close', () => {
-      if (!response.writableFinished) this.#gone.abort(new DOMException('the client went away', 'AbortError'))
+      if (!response.writableFinished) this.#left()
     })
     // A broken connection is reported by 'close'; without a listener it would end the process.
     response.on('error', () => undefined)
@@ -97,7 +97,8 @@ export class Exchange {
     const gone = () => reject(this.signal.reason)
     this.signal.addEventListener('abort', gone)
     this.sent += chunk.byteLength
-    this.#response.write(chunk, (error) => (error ? reject(error) : resolve()))
+    // A reset may fail a write before the connection is seen to close.
+    this.#response.write(chunk, (error) => (error ? this.#left() : resolve()))
     try {
       await promise
     } finally {
@@ -114,6 +115,10 @@ export class Exchange {
   /** Ends the connection where it stands, so that no client takes what it got for the whole. */
   cut(): void {
     this.#response.destroy()
+  }
+
+  #left(): void {
+    this.#gone.abort(new DOMException('the client went away', 'AbortError'))
   }
 
   async #finished(): Promise<void> {
