@@ -25,10 +25,19 @@ export async function daemonAt(pid: number, name: string): Promise<Daemon | unde
     if (stat.slice(stat.indexOf('(') + 1, stat.lastIndexOf(')')) !== name) return undefined
     const [args, uptime] = await Promise.all([readFile(`/proc/${pid}/cmdline`, 'utf8'), readFile('/proc/uptime', 'utf8')])
     const startTicks = Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19])
-    return { pid, args: args.split('\0').slice(0, -1), startedAt: Date.now() - (Number.parseFloat(uptime) - startTicks / TICKS) * 1000 }
+    return { pid, args: args.split('\0').slice(0, -1), startedAt: startOf(startTicks, Number.parseFloat(uptime), Date.now()) }
   } catch {
     return undefined
   }
+}
+
+/**
+ * When a process began, in milliseconds since the epoch, never before it did: the kernel rounds down, and what was
+ * written just before must not seem to be newer.
+ * @param uptime seconds since the machine began, at `now`
+ */
+export function startOf(startTicks: number, uptime: number, now: number): number {
+  return now - (uptime - (startTicks + 1) / TICKS) * 1000
 }
 
 /** The value of `--name VALUE` or `--name=VALUE`; the last one given. */
