@@ -12,7 +12,6 @@ import { reachableAt } from './addresses.ts'
 import { Admin } from './admin/admin.ts'
 import type { AgentConfig } from './config.ts'
 import { ContainerdContent } from './containerd/containerd-content.ts'
-import { ContainerdImages } from './containerd/containerd-images.ts'
 import { findContainerd } from './containerd/locate.ts'
 import { Announcer } from './directory/announcer.ts'
 import { KnownPeers } from './directory/known-peers.ts'
@@ -20,10 +19,8 @@ import { OfflineDirectory } from './directory/offline-directory.ts'
 import { TrackerDirectory } from './directory/tracker-directory.ts'
 import { TrackerPins } from './directory/tracker-pins.ts'
 import { shareForeign } from './foreign.ts'
-import { ForeignImages } from './images/foreign-images.ts'
-import { Images } from './images/image-service.ts'
-import { LocalImages } from './images/local-images.ts'
 import { Pushed } from './images/pushed.ts'
+import { createImages } from './make-images.ts'
 import { createSwarm } from './make-swarm.ts'
 import { Mirror } from './mirror/mirror.ts'
 import { Libp2pPeerNetwork } from './peers/network.ts'
@@ -118,16 +115,17 @@ export async function startAgent(config: AgentConfig, { log, clock = systemClock
     })
   )
   const index = announcer.watched()
-  const runtime = new ContainerdImages({ find })
-  const images = new Images({ registry, index, content, runtime, clock, log }, { staleTags: config.staleTags })
-  const containerdImages = new ForeignImages({ store, index, log })
-  const imagesHere = new LocalImages({
-    store,
-    index: containerdImages.named(),
-    containerd: containerdImages,
+  const {
     images,
-    uploads: registry.uploads,
+    local: imagesHere,
+    containerd: containerdImages
+  } = createImages({
+    config,
     registry,
+    store,
+    content,
+    index,
+    find,
     clock,
     log
   })

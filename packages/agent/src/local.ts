@@ -3,13 +3,11 @@ import { describeError } from '@layerswarm/core/errors.ts'
 import type { Logger } from '@layerswarm/core/log.ts'
 import { loadIdentity } from '@layerswarm/core/p2p/identity.ts'
 import type { AgentConfig } from './config.ts'
-import { ContainerdImages } from './containerd/containerd-images.ts'
 import { findContainerd } from './containerd/locate.ts'
 import { readContainerd } from './containerd/read-once.ts'
 import { OfflineDirectory } from './directory/offline-directory.ts'
-import { ForeignImages } from './images/foreign-images.ts'
-import { Images } from './images/image-service.ts'
-import { LocalImages } from './images/local-images.ts'
+import type { LocalImages } from './images/local-images.ts'
+import { createImages } from './make-images.ts'
 import { createSwarm } from './make-swarm.ts'
 import type { Abortable, ImageService } from './ports.ts'
 import { openStorage } from './storage.ts'
@@ -52,16 +50,17 @@ export async function openLocal(
   const access = new OriginAccess({ registry, clock })
   const content = parts.use(new SwarmContentService({ store, swarm, directory, registry, access, knownPeers: () => [], clock, log }))
   const find = (): ReturnType<typeof findContainerd> => findContainerd({ address: config.containerdAddress, root: config.containerdRoot })
-  const runtime = new ContainerdImages({ find })
-  const images = new Images({ registry, index, content, runtime, clock, log }, { staleTags: config.staleTags })
-  const containerdImages = new ForeignImages({ store, index, log })
-  const imagesHere = new LocalImages({
-    store,
-    index: containerdImages.named(),
-    containerd: containerdImages,
+  const {
     images,
-    uploads: registry.uploads,
+    local: imagesHere,
+    containerd: containerdImages
+  } = createImages({
+    config,
     registry,
+    store,
+    content,
+    index,
+    find,
     clock,
     log
   })
