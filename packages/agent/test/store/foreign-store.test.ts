@@ -23,6 +23,17 @@ function rotten(bytes: Uint8Array): Uint8Array {
   return copy
 }
 
+/** A folder of another program, and the store that reads it. */
+async function openBeside() {
+  await using parts = new AsyncDisposableStack()
+  const dir = parts.use(await TempDir.make())
+  const folder = parts.use(await ForeignFolder.make())
+  const own = parts.use(await openStore(dir))
+  const store = parts.use(own.foreign({ clock: new ManualClock(), log }))
+  const opened = parts.move()
+  return { folder, own, store, [Symbol.asyncDispose]: () => opened.disposeAsync() }
+}
+
 async function next(changes: AsyncIterator<HoldingChange>): Promise<string> {
   const { value } = await changes.next()
   return `${value.change} ${value.digest}`
@@ -33,10 +44,8 @@ async function digests(store: Pick<BlobStore, 'list'>): Promise<string[]> {
 }
 
 test('what another program holds is read where it lies, once it is proven, the small first', async () => {
-  await using dir = await TempDir.make()
-  await using folder = await ForeignFolder.make()
-  await using own = await openStore(dir)
-  await using store = own.foreign({ clock: new ManualClock(), log })
+  await using beside = await openBeside()
+  const { folder, own, store } = beside
   const changes = store.changes()[Symbol.asyncIterator]()
   await folder.add(large)
   await folder.add(small)
@@ -72,10 +81,8 @@ test('a corrupt blob is never offered, and not hashed again by the next process'
 })
 
 test('a file that changed since it was proven is withdrawn when it is asked for, and proven anew', async () => {
-  await using dir = await TempDir.make()
-  await using folder = await ForeignFolder.make()
-  await using own = await openStore(dir)
-  await using store = own.foreign({ clock: new ManualClock(), log })
+  await using beside = await openBeside()
+  const { folder, store } = beside
   const path = await folder.add(large)
   store.update(folder)
   const changes = store.changes()[Symbol.asyncIterator]()
@@ -93,10 +100,8 @@ test('a file that changed since it was proven is withdrawn when it is asked for,
 })
 
 test('a symbolic link is no blob, and one in the place of a file withdraws it', async () => {
-  await using dir = await TempDir.make()
-  await using folder = await ForeignFolder.make()
-  await using own = await openStore(dir)
-  await using store = own.foreign({ clock: new ManualClock(), log })
+  await using beside = await openBeside()
+  const { folder, store } = beside
   const paths = [await folder.add(small), await folder.add(large)]
   const replace = async (path = '') => {
     await rename(path, `${path}.away`)
@@ -112,10 +117,8 @@ test('a symbolic link is no blob, and one in the place of a file withdraws it', 
 })
 
 test('what is kept is what is there as it was proven, whatever its owner said last', async () => {
-  await using dir = await TempDir.make()
-  await using folder = await ForeignFolder.make()
-  await using own = await openStore(dir)
-  await using store = own.foreign({ clock: new ManualClock(), log })
+  await using beside = await openBeside()
+  const { folder, store } = beside
   const path = await folder.add(large)
   await folder.add(small, { kept: false })
   store.update(folder)
@@ -172,10 +175,8 @@ test('nothing of a blob that went is left in the index', async () => {
 })
 
 test('a file that is told to be written to is withdrawn before anybody asks, unless it is as it was', async () => {
-  await using dir = await TempDir.make()
-  await using folder = await ForeignFolder.make()
-  await using own = await openStore(dir)
-  await using store = own.foreign({ clock: new ManualClock(), log })
+  await using beside = await openBeside()
+  const { folder, store } = beside
   await folder.add(small)
   const path = await folder.add(large)
   store.update(folder)
@@ -189,10 +190,8 @@ test('a file that is told to be written to is withdrawn before anybody asks, unl
 })
 
 test('a blob that turns out corrupt when it is verified stops whoever reads it', async () => {
-  await using dir = await TempDir.make()
-  await using folder = await ForeignFolder.make()
-  await using own = await openStore(dir)
-  await using store = own.foreign({ clock: new ManualClock(), log })
+  await using beside = await openBeside()
+  const { folder, store } = beside
   const path = await folder.add(large)
   store.update(folder)
   await store.proven()
@@ -211,10 +210,8 @@ test('a blob that turns out corrupt when it is verified stops whoever reads it',
 })
 
 test('a map is of the file that was proven, or there is none', async () => {
-  await using dir = await TempDir.make()
-  await using folder = await ForeignFolder.make()
-  await using own = await openStore(dir)
-  await using store = own.foreign({ clock: new ManualClock(), log })
+  await using beside = await openBeside()
+  const { folder, store } = beside
   const path = await folder.add(large)
   store.update(folder)
   await store.proven()
@@ -229,10 +226,8 @@ test('a map is of the file that was proven, or there is none', async () => {
 })
 
 test('what is dropped is offered no longer, and whoever reads it finishes', async () => {
-  await using dir = await TempDir.make()
-  await using folder = await ForeignFolder.make()
-  await using own = await openStore(dir)
-  await using store = own.foreign({ clock: new ManualClock(), log })
+  await using beside = await openBeside()
+  const { folder, store } = beside
   const path = await folder.add(large)
   store.update(folder)
   const changes = store.changes()[Symbol.asyncIterator]()
@@ -247,10 +242,8 @@ test('what is dropped is offered no longer, and whoever reads it finishes', asyn
 })
 
 test('a file that went before its owner said so is no longer there', async () => {
-  await using dir = await TempDir.make()
-  await using folder = await ForeignFolder.make()
-  await using own = await openStore(dir)
-  await using store = own.foreign({ clock: new ManualClock(), log })
+  await using beside = await openBeside()
+  const { folder, store } = beside
   const path = await folder.add(small)
   store.update(folder)
   await store.proven()
