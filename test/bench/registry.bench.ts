@@ -5,9 +5,9 @@
 import assert from 'node:assert/strict'
 import { availableParallelism } from 'node:os'
 import { Fleet } from '../harness/fleet.ts'
+import { startNginx } from '../harness/nginx.ts'
 import { REGISTRY_PORT } from '../harness/registry.ts'
 import { MIB, median, rounded } from './measure.ts'
-import { startNginx } from './nginx.ts'
 
 const ROUNDS = 5
 const LINK_MBIT = 200

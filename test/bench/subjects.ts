@@ -3,9 +3,9 @@ import { basename, dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Fleet } from '../harness/fleet.ts'
 import type { Host } from '../harness/network.ts'
+import { startNginx } from '../harness/nginx.ts'
 import { REGISTRY_PORT } from '../harness/registry.ts'
 import { MIB, type Sample, sample } from './measure.ts'
-import { startNginx } from './nginx.ts'
 
 const FILE_SERVER = fileURLToPath(new URL('./file-server.ts', import.meta.url))
 const FILE_SERVER_PORT = 8080
