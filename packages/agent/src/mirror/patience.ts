@@ -35,6 +35,8 @@ export interface Situation {
 
 /** To learn what there is: no client should wait longer for a HEAD. */
 export const FIND_MS = 2_500
+/** Whether the registry has a blob that is to be pushed: a push that cannot learn it fails, for it has nowhere else to go. */
+export const LOOK_MS = 20_000
 /** The whole of a manifest, for a client that can turn elsewhere, and for one that cannot. */
 export const MANIFEST_MS = { elsewhere: 5_000, nowhere: 30_000 } as const
 /** Documents that are passed on from the registry. */

@@ -220,7 +220,7 @@ test('what another repository of the registry has is mounted; else the upload th
   assert.equal((await under.ask('POST', named, { body: EMPTY })).status, 201)
 })
 
-test('whether something is there already only the registry can say, and when it cannot, this host does', async () => {
+test('whether a blob is there already only the registry can say; a manifest is found here too while it cannot be asked', async () => {
   await using under = await PushFixture.start()
   const base = `/v2/${under.path('team/app')}`
   await under.pushChunked(bytes)
@@ -233,11 +233,17 @@ test('whether something is there already only the registry can say, and when it 
       )
     )
   assert.deepEqual(await looks(), [200, 200, 200])
-  under.origin.fault({ method: 'HEAD', fault: { status: 404 } })
-  assert.deepEqual(await looks(), [404, 404, 404])
+  // Where it lets nobody look, what is to be pushed is sent.
+  for (const status of [404, 401, 403]) {
+    under.origin.fault({ method: 'HEAD', fault: { status } })
+    assert.deepEqual(await looks(), [404, 404, 404], `the registry says ${status}`)
+    under.origin.clearFaults()
+  }
+  under.origin.fault({ method: 'HEAD', fault: { status: 500 } })
+  assert.deepEqual(await looks(), [503, 200, 200])
   under.origin.clearFaults()
   await under.origin.stop()
-  assert.deepEqual(await looks(), [200, 200, 200])
+  assert.deepEqual(await looks(), [503, 200, 200])
 })
 
 test("a manifest is the registry's to take: one whose blobs it lacks, too large, false or nonsense is refused", async () => {
