@@ -126,6 +126,11 @@ export class FakeRegistry implements AsyncDisposable {
     return digest
   }
 
+  /** Uploads that were begun and neither finished nor cancelled. */
+  get openUploads(): number {
+    return this.#push.open
+  }
+
   /** What a tag points to. */
   tag(repository: string, tag: string): Digest | undefined {
     return this.#repositories.get(repository)?.tags.get(tag)

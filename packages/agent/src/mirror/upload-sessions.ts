@@ -113,7 +113,7 @@ export class UploadSessions implements AsyncDisposable {
       throw error
     })
     if (this.#closed) {
-      await blob[Symbol.asyncDispose]()
+      await Promise.all([blob[Symbol.asyncDispose](), upload.cancel()])
       throw new LayerswarmError('STOPPING')
     }
     const session = new UploadSession(scopeOf(repository), { blob, upload }, clock.now())
@@ -140,15 +140,19 @@ export class UploadSessions implements AsyncDisposable {
   /** Ends a session, at the registry too. */
   async cancel(session: UploadSession, why: string): Promise<void> {
     if (!this.#sessions.has(session.id)) return
-    await this.#remove(session, new LayerswarmError('UPLOAD_UNKNOWN', { detail: why }))
-    await session.upload.cancel()
+    await this.#cancel(session, new LayerswarmError('UPLOAD_UNKNOWN', { detail: why }))
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closed = true
     const stopping = new LayerswarmError('STOPPING')
-    await Promise.all([...this.#sessions.values()].map((session) => this.#remove(session, stopping)))
+    await Promise.all([...this.#sessions.values()].map((session) => this.#cancel(session, stopping)))
     await Promise.all(this.#expiring)
+  }
+
+  async #cancel(session: UploadSession, why: unknown): Promise<void> {
+    await this.#remove(session, why)
+    await session.upload.cancel()
   }
 
   async #remove(session: UploadSession, why: unknown): Promise<void> {

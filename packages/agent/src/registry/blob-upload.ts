@@ -3,7 +3,7 @@ import type { Digest } from '@layerswarm/core/digest.ts'
 import { isLayerswarmError, LayerswarmError } from '@layerswarm/core/errors.ts'
 import type { Abortable, ContentFrom, RegistryUpload, UploadOptions } from '../ports.ts'
 import { type Endpoint, repositoryPath } from './endpoint.ts'
-import { MAX_UPLOAD_BREAKS, UPLOAD_ANSWER_MS } from './limits.ts'
+import { CANCEL_MS, MAX_UPLOAD_BREAKS, UPLOAD_ANSWER_MS } from './limits.ts'
 import { redirectTarget } from './redirect.ts'
 import type { Ask, Requests } from './requests.ts'
 import { discard, type HttpResponse, header } from './transport.ts'
@@ -74,7 +74,8 @@ export class BlobUpload implements RegistryUpload {
   /** As {@link RegistryUpload.cancel}. */
   async cancel(): Promise<void> {
     const { requests, subject } = this.#deps
-    const ask: Ask = { ...subject, method: 'DELETE', path: this.#address, headers: {}, accepts: () => true, attempts: 1 }
+    const signal = AbortSignal.timeout(CANCEL_MS)
+    const ask: Ask = { ...subject, method: 'DELETE', path: this.#address, headers: {}, accepts: () => true, attempts: 1, signal }
     await requests.ask(ask, async (answer) => discard(answer)).catch(() => undefined)
   }
 
@@ -96,6 +97,8 @@ export class BlobUpload implements RegistryUpload {
     const { has, begin } = this.#deps
     const kept = await this.#kept(size, options)
     if (kept === undefined && digest !== undefined && (await has(digest, options))) return 'held'
+    // What it has of the old one it does not give.
+    if (kept === undefined) await this.cancel()
     this.#address = kept?.address ?? (await begin(options))
     this.#at = kept?.bytes ?? 0
     return this.#at

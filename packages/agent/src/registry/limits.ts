@@ -30,6 +30,8 @@ export const BUSY_MAX_MS = 3_600_000
 export const UPLOAD_ANSWER_MS = 120_000
 /** Times that a blob's upload is taken up again after a break, or begun anew: one that breaks more often will not end. */
 export const MAX_UPLOAD_BREAKS = 5
+/** For a registry to forget an upload, ms: often when this host is about to end, or the registry does not answer at all. */
+export const CANCEL_MS = 2_000
 /** Longest error document of a registry that is looked into. */
 export const MAX_ERROR_BYTES = 64 * 1024
 

@@ -27,14 +27,26 @@ export class RegistryUploader implements RegistryUploads {
     this.#deps = deps
   }
 
-  async blob(ref: ContentRef, size: number, content: ContentFrom, { signal, mountFrom, onSent }: UploadOptions = {}): Promise<Uploaded> {
+  async blob(
+    ref: ContentRef,
+    size: number,
+    content: ContentFrom,
+    { signal, mountFrom, prepare, onSent }: UploadOptions = {}
+  ): Promise<Uploaded> {
     const { digest, repository } = ref
     const options = signal === undefined ? {} : { signal }
     if (await this.#has(this.#subject(ref), digest, options)) return 'held'
     const mount = mountFrom === undefined || mountFrom === repository ? undefined : { digest, from: mountFrom }
     const upload = await this.open(ref, { ...options, mount })
     if (upload === undefined) return 'mounted'
-    await upload.finish({ digest, size }, content, { ...options, ...(onSent === undefined ? {} : { onSent }) })
+    await prepare?.()
+    try {
+      await upload.finish({ digest, size }, content, { ...options, ...(onSent === undefined ? {} : { onSent }) })
+    } catch (error) {
+      // Nobody else knows where it is.
+      await upload.cancel()
+      throw error
+    }
     return 'sent'
   }
 

@@ -128,8 +128,8 @@ test('who waits to take an upload over that ends meanwhile is told, and writes n
   assert.equal(blobs[0]?.disposed, true)
 })
 
-test('uploads that are being opened take places already, and none opens when all end', async () => {
-  const { clock, blobs, sessions } = sessionsWith()
+test('uploads that are being opened take places already; when all end, none opens, and the registry forgets them', async () => {
+  const { clock, blobs, cancelled, sessions } = sessionsWith()
   const opening = Array.from({ length: 129 }, () => sessions.open(REPOSITORY, {}))
   const results = await Promise.allSettled(opening)
   assert.equal(results.filter(({ status }) => status === 'fulfilled').length, 128)
@@ -137,6 +137,7 @@ test('uploads that are being opened take places already, and none opens when all
   await sessions[Symbol.asyncDispose]()
   await late
   assert.ok(blobs.every(({ disposed }) => disposed))
+  assert.equal(cancelled.length, 129)
   assert.equal(clock.sleeping, 0)
 })
 

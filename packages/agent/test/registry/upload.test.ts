@@ -144,6 +144,8 @@ for (const [name, fault, code] of refusals) {
     target.registry.fault({ kind: 'upload', method: 'PUT', fault })
     await assertCode(target.push(), code)
     assert.ok(target.registry.log.count({ method: 'PUT' }) <= 6)
+    // One that wants peace is not asked for this either.
+    assert.equal(target.registry.openUploads, code === 'REGISTRY_BUSY' ? 1 : 0)
   })
 }
 
@@ -157,6 +159,24 @@ test('a source that fails is not the registry failing', async () => {
   }
   await assert.rejects(target.under.client.uploads.blob(target.ref, bytes.byteLength, broken), { message: 'no disk' })
   assert.equal(opened, 1)
+  assert.equal(target.registry.openUploads, 0)
+})
+
+test('an upload that its caller gives up is not left at the registry, and a registry that does not listen holds nobody up', async () => {
+  await using target = await Target.open()
+  const never = new Promise(() => undefined)
+  for (const hangs of [false, true]) {
+    if (hangs) target.registry.fault({ kind: 'upload', method: 'DELETE', fault: { hold: never } })
+    const stop = new AbortController()
+    const endless = async function* (): AsyncGenerator<Uint8Array> {
+      yield bytes.subarray(0, MIB)
+      stop.abort(new Error('given up'))
+      await never
+    }
+    const { uploads } = target.under.client
+    await assert.rejects(uploads.blob(target.ref, bytes.byteLength, endless, { signal: stop.signal }), { message: 'given up' })
+    assert.equal(target.registry.openUploads, hangs ? 1 : 0)
+  }
 })
 
 test('a push is asked for by the actions it takes', async () => {

@@ -26,6 +26,10 @@ export class Push {
     this.#repositories = repositories
   }
 
+  get open(): number {
+    return this.#sessions.size
+  }
+
   async serve(exchange: Exchange, request: IncomingMessage, route: Route, query: URLSearchParams): Promise<void> {
     const { kind, repository = '', reference } = route
     if (kind === 'manifest' && request.method === 'PUT') return this.#putManifest(exchange, request, repository, reference ?? '')
