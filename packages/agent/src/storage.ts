@@ -14,6 +14,7 @@ import { UndiciRegistryClient } from './registry/registry-client.ts'
 import { StoredCredentials } from './registry/stored-credentials.ts'
 import type { ForeignStore } from './store/foreign-store.ts'
 import { FsBlobStore } from './store/fs-blob-store.ts'
+import { Upkeep } from './store/upkeep.ts'
 
 const USER_AGENT = `layerswarm/${VERSION}`
 
@@ -37,6 +38,7 @@ export async function openStorage(config: AgentConfig, log: Logger): Promise<Sto
   })
   const maxBytes = config.maxDisk ?? (await defaultMaxBytes(config.dataDir))
   const store = parts.use(await FsBlobStore.open({ dataDir: config.dataDir, maxBytes }, { log }))
+  parts.use(new Upkeep({ store, clock: systemClock, log }))
   const { env, home } = hostFacts()
   const files = config.registryAuth === 'none' ? [] : authPaths({ env, home, uid: process.getuid?.() })
   const named = config.registryAuth === 'none' ? undefined : config.registryAuth

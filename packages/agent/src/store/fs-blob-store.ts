@@ -108,7 +108,7 @@ export class FsBlobStore implements BlobStore, BlobIntake {
       if (db.rebuilt) deps.log?.warn('the index of the store was damaged and is made anew; no blob is lost')
       const store = stack.use(new FsBlobStore({ ...deps, files, db }, options))
       await store.#catalog.load()
-      await store.content.prune((digest) => store.#catalog.get(digest) !== undefined)
+      await store.forgetUnused()
       await store.evict()
       stack.move()
       return store
@@ -208,6 +208,14 @@ export class FsBlobStore implements BlobStore, BlobIntake {
   /** Verified bytes held, by state. */
   usage(): { complete: number; partial: number } {
     return this.#catalog.usage()
+  }
+
+  /**
+   * Forgets where content belongs that is not on this host and was not asked for in a month. Ends early when the signal fires.
+   * @throws {LayerswarmError} STORE_FULL, STORE_FAILED
+   */
+  async forgetUnused(options: Abortable = {}): Promise<void> {
+    await this.content.prune((digest) => this.#catalog.get(digest) !== undefined || this.#foreign?.has(digest) === true, options)
   }
 
   /**

@@ -1,7 +1,7 @@
 import type { Digest } from '@layerswarm/core/digest.ts'
 import type { Descriptor } from '@layerswarm/core/image/manifest.ts'
 import type { Level } from 'level'
-import type { ContentIndex } from '../ports.ts'
+import type { Abortable, ContentIndex } from '../ports.ts'
 import { onDisk } from './disk-errors.ts'
 
 /** Between the parts of a key: sorts before all that scopes, tags and digests may hold. */
@@ -106,14 +106,15 @@ export class LevelContentIndex implements ContentIndex {
     }
   }
 
-  /** Drops facts that were not confirmed for a month, of content that is not `held`. */
-  async prune(held: (digest: Digest) => boolean): Promise<void> {
+  /** Drops facts that were not confirmed for a month, of content that is not `held`, until the signal fires. */
+  async prune(held: (digest: Digest) => boolean, { signal }: Abortable = {}): Promise<void> {
     await onDisk(async () => {
       const before = this.#now() - KEPT_FOR_MS
       for (const facts of [this.#links, this.#scopes, this.#tags]) {
         const old: string[] = []
         const drop = (): Promise<void> => facts.batch(old.splice(0).map((key) => ({ type: 'del', key })))
         for await (const [key, { descriptor, at }] of facts.iterator()) {
+          if (signal?.aborted === true) return
           if (at < before && !held(descriptor.digest)) old.push(key)
           if (old.length === PRUNED_AT_ONCE) await drop()
         }
