@@ -4,6 +4,7 @@ import { inspect } from 'node:util'
 
 interface FileState {
   passed: number
+  skipped: number
   failures: string[]
   notes: string[]
   /** What the file printed: of interest if it fails. */
@@ -12,12 +13,24 @@ interface FileState {
   readonly path: string[]
 }
 
+/** What the events of tests that ended have in common. */
+interface EndedTest {
+  readonly name: string
+  readonly nesting: number
+  readonly file?: string | undefined
+  readonly line?: number | undefined
+  readonly skip?: string | boolean | undefined
+  readonly todo?: string | boolean | undefined
+}
+
 const MAX_OUTPUT = 8_000
 
 /** Prints a line per test file, its measured figures, and of what failed the error; counts. */
 export class TestReport {
   passed = 0
   failed = 0
+  /** Tests that were not run, or whose failure would not count, by place, name, and the reason that they give. */
+  readonly skipped: string[] = []
   readonly #root: string
   readonly #files = new Map<string, FileState>()
   readonly #failures: string[] = []
@@ -33,10 +46,12 @@ export class TestReport {
         this.#state(event.data.file).path[event.data.nesting] = event.data.name
         break
       case 'test:pass':
-        if (event.data.details.type !== 'suite') this.#state(event.data.file).passed += 1
+        if (isLeftOut(event.data)) this.#skip(event.data)
+        else if (event.data.details.type !== 'suite') this.#state(event.data.file).passed += 1
         break
       case 'test:fail':
-        this.#fail(event.data)
+        if (isLeftOut(event.data)) this.#skip(event.data)
+        else this.#fail(event.data)
         break
       case 'test:diagnostic':
         if (event.data.nesting > 0 || !isCount(event.data.message)) this.#state(event.data.file).notes.push(event.data.message)
@@ -64,22 +79,26 @@ export class TestReport {
     process.stdout.write(`\n${this.passed} passed, ${this.failed + others} failed\n`)
   }
 
-  #fail(test: {
-    name: string
-    nesting: number
-    file?: string | undefined
-    line?: number | undefined
-    details: { error: Error; type?: string | undefined }
-  }): void {
+  #skip(test: EndedTest): void {
+    this.#state(test.file).skipped += 1
+    const reason = [test.skip, test.todo].find((said) => typeof said === 'string' && said !== '')
+    this.skipped.push(`${this.#nameOf(test)}${reason === undefined ? '' : `: ${reason}`}`)
+  }
+
+  /** Where a test stands, and its name with those of the suites that it is in. */
+  #nameOf({ file, line = 1, name, nesting }: EndedTest): string {
+    const place = file === undefined ? '' : `${relative(this.#root, file)}:${line}`
+    return `${place} ${[...this.#state(file).path.slice(0, nesting), name].join(' > ')}`
+  }
+
+  #fail(test: EndedTest & { readonly details: { readonly error: Error; readonly type?: string | undefined } }): void {
     const { error } = test.details
     // A suite fails because a test in it does, which is told already.
     if (test.details.type === 'suite' && 'failureType' in error && error.failureType === 'subtestsFailed') return
     const state = this.#state(test.file)
     // A file that fails outside of its tests is reported as a test by the file's own path.
-    const own = test.name === test.file ? 'outside of its tests' : test.name
-    const name = [...state.path.slice(0, test.nesting), own].join(' > ')
-    const place = test.file === undefined ? '' : `${relative(this.#root, test.file)}:${test.line ?? 1}`
-    this.#failures.push(`${place} ${name}`)
+    const name = this.#nameOf(test.name === test.file ? { ...test, name: 'outside of its tests' } : test)
+    this.#failures.push(name)
     const cause = error.cause instanceof Error ? (error.cause.stack ?? error.cause.message) : inspect(error.cause ?? error)
     state.failures.push(`✖ ${name}\n${shorten(cause)}`)
   }
@@ -87,7 +106,7 @@ export class TestReport {
   #state(file = ''): FileState {
     const known = this.#files.get(file)
     if (known !== undefined) return known
-    const state: FileState = { passed: 0, failures: [], notes: [], output: '', path: [] }
+    const state: FileState = { passed: 0, skipped: 0, failures: [], notes: [], output: '', path: [] }
     this.#files.set(file, state)
     return state
   }
@@ -96,16 +115,23 @@ export class TestReport {
     const state = this.#state(file)
     this.#files.delete(file)
     const failed = state.failures.length
-    if (state.passed + failed === 0) return
+    if (state.passed + state.skipped + failed === 0) return
     this.passed += state.passed
     this.failed += failed
     const seconds = durationMs === undefined ? '' : `  ${(durationMs / 1000).toFixed(1)} s`
-    const counts = failed === 0 ? `${state.passed} passed` : `${state.passed} passed, ${failed} failed`
-    process.stdout.write(`${failed === 0 ? '✔' : '✖'} ${relative(this.#root, file)}  ${counts}${seconds}\n`)
+    const counts = [`${state.passed} passed`]
+    if (failed > 0) counts.push(`${failed} failed`)
+    if (state.skipped > 0) counts.push(`${state.skipped} skipped`)
+    process.stdout.write(`${failed === 0 ? '✔' : '✖'} ${relative(this.#root, file)}  ${counts.join(', ')}${seconds}\n`)
     for (const note of state.notes) process.stdout.write(`    ${note}\n`)
     for (const failure of state.failures) process.stdout.write(`${indent(failure)}\n`)
     if (failed > 0 && state.output !== '') process.stdout.write(`${indent(`it printed:\n${state.output}`)}\n`)
   }
+}
+
+/** A reason may be empty. */
+function isLeftOut({ skip = false, todo = false }: EndedTest): boolean {
+  return skip !== false || todo !== false
 }
 
 /** Node's own totals, which come once per file as diagnostics of their own. */

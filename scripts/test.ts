@@ -1,7 +1,8 @@
 /**
  * `npm test`: unit, simulation, integration and end-to-end suites, one after the other. `npm test -- unit`, `sim`,
  * `integration`, `e2e`, or any part of a file's path, runs those alone. A suite says in its first line what it needs beside Node
- * (`// needs: root ip containerd`); where that is missing it is left out by name, and in CI that is a failure.
+ * (`// needs: root ip containerd`); where that is missing it is left out by name, and in CI that is a failure. So is a
+ * test that is skipped.
  */
 import { spawnSync } from 'node:child_process'
 import { accessSync, constants, globSync, readFileSync } from 'node:fs'
@@ -51,11 +52,11 @@ async function main(wanted: readonly string[]): Promise<number> {
     }
     if (runnable.length > 0) await runKind(kind, runnable, report)
   }
-  if (report.passed + report.failed + leftOut.length === 0) {
+  if (report.passed + report.failed + report.skipped.length + leftOut.length === 0) {
     process.stdout.write(`no test file matches ${wanted.join(' ')}\n`)
     return 2
   }
-  const complaints = tellLeftOut(leftOut)
+  const complaints = tellSkipped(report.skipped) + tellLeftOut(leftOut)
   report.finish(complaints)
   return report.failed + complaints === 0 ? 0 : 1
 }
@@ -65,6 +66,15 @@ async function runKind(kind: Kind, files: readonly string[], report: TestReport)
   const events = run({ files: files.map((file) => join(ROOT, file)), concurrency: kind.concurrency, timeout: kind.timeout, cwd: ROOT })
   for await (const event of events) report.take(event)
   report.closeFiles()
+}
+
+/** Names the tests that were skipped. @returns how many of them count as failures: all in CI, none elsewhere. */
+function tellSkipped(skipped: readonly string[]): number {
+  if (skipped.length === 0) return 0
+  process.stdout.write(`\nskipped:\n${skipped.map((name) => `  ${name}\n`).join('')}`)
+  if (process.env.CI !== 'true') return 0
+  process.stdout.write('With CI=true nothing may be skipped.\n')
+  return skipped.length
 }
 
 /** Names the suites that were not run. @returns how many of them count as failures: all in CI, none elsewhere. */
