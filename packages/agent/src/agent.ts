@@ -115,6 +115,7 @@ export async function startAgent(config: AgentConfig, { log, clock = systemClock
     })
   )
   const index = announcer.watched()
+  const containerdContent = new ContainerdContent({ find, clock, log })
   const {
     images,
     local: imagesHere,
@@ -123,13 +124,14 @@ export async function startAgent(config: AgentConfig, { log, clock = systemClock
     config,
     registry,
     store,
+    foreign: containerd,
+    look: (options) => containerdContent.look(options),
     content,
     index,
     find,
     clock,
     log
   })
-  const containerdContent = new ContainerdContent({ find, clock, log })
   const ingested = config.keep === 'until-ingested' ? new Ingested({ store: local.store, foreign: containerd, clock, log }) : undefined
   parts.use(shareForeign({ content: containerdContent, store: containerd, images: containerdImages, ingested, log }))
 

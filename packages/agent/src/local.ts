@@ -58,6 +58,9 @@ export async function openLocal(
     config,
     registry,
     store,
+    foreign: containerd,
+    // Whoever wants what is there has had it looked at.
+    look: async () => undefined,
     content,
     index,
     find,

@@ -13,6 +13,8 @@ export interface Step {
   readonly outcome: string
   /** What to say beside its bar. */
   readonly note: string
+  /** What is done to its bytes before they move, as in `hashed`. */
+  readonly phase?: string
 }
 
 /** Shows blobs while they move. Closing it gives the terminal back. */
@@ -37,22 +39,24 @@ function doneLine({ digest, size, outcome }: Step): string {
 /** A line when a blob has arrived, and one per quarter of it before that. */
 class LineView implements TransferView {
   readonly #output: Output
-  readonly #quarters = new Map<Digest, number>()
+  /** Of each blob and phase. */
+  readonly #quarters = new Map<string, number>()
 
   constructor(output: Output) {
     this.#output = output
   }
 
   step(step: Step): void {
-    const { digest, size, bytes } = step
+    const { digest, size, bytes, phase = '' } = step
     if (step.done) {
       this.#output.write(doneLine(step))
       return
     }
     const quarter = size === 0 ? 0 : Math.floor((bytes / size) * 4)
-    if (quarter === 0 || quarter === 4 || quarter <= (this.#quarters.get(digest) ?? 0)) return
-    this.#quarters.set(digest, quarter)
-    this.#output.write(`${shortHex(digest)}  ${quarter * 25} %      ${formatBytes(bytes)} of ${formatBytes(size)}\n`)
+    const key = `${digest} ${phase}`
+    if (quarter === 0 || quarter === 4 || quarter <= (this.#quarters.get(key) ?? 0)) return
+    this.#quarters.set(key, quarter)
+    this.#output.write(`${shortHex(digest)}  ${quarter * 25} %      ${formatBytes(bytes)} of ${formatBytes(size)}${phase && ` ${phase}`}\n`)
   }
 
   [Symbol.dispose](): void {}

@@ -31,7 +31,12 @@ export interface ContainerdContentDeps {
 /** The content of this host's containerd, followed through its events and the folder of its blobs. */
 export class ContainerdContent implements ForeignContent {
   readonly #deps: ContainerdContentDeps
-  #reason: string | undefined
+  /** Why containerd is not followed although it is there. */
+  #failure: unknown
+  /** Has it looked at once; undefined while containerd is not followed. */
+  #hurry: (() => void) | undefined
+  /** Who wants to know that what there is now was taken in. */
+  #waiting: PromiseWithResolvers<void>[] = []
 
   constructor(deps: ContainerdContentDeps) {
     this.#deps = deps
@@ -39,7 +44,26 @@ export class ContainerdContent implements ForeignContent {
 
   /** Why containerd is not followed although it is there; undefined while it is, or there is none. */
   get problem(): string | undefined {
-    return this.#reason
+    return this.#failure === undefined ? undefined : describeError(this.#failure)
+  }
+
+  /**
+   * Resolves once whoever follows has taken in what containerd holds now.
+   * @throws {LayerswarmError} CONTAINERD_FAILED; the signal's reason
+   */
+  async look({ signal }: Abortable = {}): Promise<void> {
+    signal?.throwIfAborted()
+    if (this.#hurry === undefined) throw this.#notFollowed()
+    const taken = Promise.withResolvers<void>()
+    this.#waiting.push(taken)
+    this.#hurry()
+    const stop = (): void => taken.reject(signal?.reason)
+    signal?.addEventListener('abort', stop, { once: true })
+    try {
+      await taken.promise
+    } finally {
+      signal?.removeEventListener('abort', stop)
+    }
   }
 
   async *states(options: Abortable = {}): AsyncGenerator<ForeignState> {
@@ -50,7 +74,7 @@ export class ContainerdContent implements ForeignContent {
       const place = await find()
       if (place === undefined) {
         retry = RETRY_MS
-        this.#reason = undefined
+        this.#failure = undefined
       } else {
         try {
           for await (const state of this.#follow(place, options)) {
@@ -60,6 +84,9 @@ export class ContainerdContent implements ForeignContent {
         } catch (error) {
           options.signal?.throwIfAborted()
           this.#failed(place, error)
+        } finally {
+          this.#hurry = undefined
+          for (const { reject } of this.#waiting.splice(0)) reject(this.#notFollowed())
         }
       }
       await clock.sleep(retry, options)
@@ -79,6 +106,11 @@ export class ContainerdContent implements ForeignContent {
     const client = parts.use(new ContainerdClient(place.socket))
     const root = await contentRoot(client, place, { signal })
     const changes = new Nudge(clock)
+    const hurried = new Nudge(clock)
+    this.#hurry = () => {
+      changes.nudge()
+      hurried.nudge()
+    }
     const touched = new Set<string>()
     const folders = parts.use(
       new Folders(root, (event, name) => {
@@ -96,23 +128,29 @@ export class ContainerdContent implements ForeignContent {
       const started = clock.now()
       const names = [...touched]
       touched.clear()
+      const asked = this.#waiting.length
       const state = await takeInventory(client, root, { signal })
       if (first) {
-        this.#reason = undefined
+        this.#failure = undefined
         log.info({ socket: place.socket, root, blobs: state.files.size, images: state.images.length }, "containerd's content is shared")
       }
       const took = clock.now() - started
       yield { ...state, touched: new Set(names.flatMap((hex) => digestsNamed(hex))) }
+      for (const { resolve } of this.#waiting.splice(0, asked)) resolve()
       await changes.next(ANYHOW_MS, signal)
-      await clock.sleep(Math.max(SETTLE_MS, took * SETTLE_FACTOR), { signal })
+      await hurried.next(Math.max(SETTLE_MS, took * SETTLE_FACTOR), signal)
     }
   }
 
   /** Told once for each reason: containerd may be stopped for long. */
   #failed({ socket }: ContainerdPlace, error: unknown): void {
     const reason = describeError(error)
-    this.#deps.log[reason === this.#reason ? 'debug' : 'info']({ socket, reason }, "containerd's content cannot be followed")
-    this.#reason = reason
+    this.#deps.log[reason === this.problem ? 'debug' : 'info']({ socket, reason }, "containerd's content cannot be followed")
+    this.#failure = error
+  }
+
+  #notFollowed(): unknown {
+    return this.#failure ?? new LayerswarmError('CONTAINERD_FAILED', { detail: 'there is none on this host' })
   }
 }
 

@@ -3,16 +3,15 @@ import type { CheckLine, CheckRequest, GcReply, HeldBlob, ImagesLine } from '@la
 import type { PushRequest, PushSummary } from '@layerswarm/core/api/push-api.ts'
 import type { Clock } from '@layerswarm/core/clock.ts'
 import type { Digest } from '@layerswarm/core/digest.ts'
-import { LayerswarmError } from '@layerswarm/core/errors.ts'
 import type { Descriptor } from '@layerswarm/core/image/manifest.ts'
 import { parsePlatform } from '@layerswarm/core/image/platform.ts'
-import { type ImageReference, parseReference } from '@layerswarm/core/image/reference.ts'
 import type { Logger } from '@layerswarm/core/log.ts'
 import type {
   Abortable,
   BlobStore,
   ContentIndex,
   ContentRef,
+  ForeignSource,
   ImageService,
   ImageSource,
   LocalImageService,
@@ -22,7 +21,7 @@ import type {
 import { type CheckDeps, checkImages } from './check.ts'
 import { Inventory, type SurveyedImage, surveyOrSkip, usageOf } from './inventory.ts'
 import { type PushOptions, pushImage } from './push.ts'
-import { namedSource, storeSource } from './sources.ts'
+import { foreignSource, namedSource, storeSource } from './sources.ts'
 import { storeBlob } from './store-blob.ts'
 import type { ContentSink } from './take-in.ts'
 
@@ -33,8 +32,7 @@ export interface LocalImagesDeps {
     readonly maxBytes: number
   } & CheckDeps['store']
   readonly index: ContentIndex
-  /** What containerd knows by name; absent where it is not followed. */
-  readonly containerd?: { root(image: ImageReference): Descriptor | undefined }
+  readonly containerd: ForeignSource
   readonly images: ImageService
   readonly uploads: RegistryUploads
   readonly registry: Pick<RegistryClient, 'resolve' | 'content'>
@@ -104,7 +102,7 @@ export class LocalImages implements LocalImageService, ContentSink {
   /** @throws {LayerswarmError} IMAGE_UNKNOWN, and as {@link pushImage} */
   async push({ image, from }: PushRequest, options: PushOptions = {}): Promise<PushSummary> {
     const { store } = this.#deps
-    await using source = 'root' in from ? storeSource(store, from.root) : await this.#named(from)
+    await using source = 'root' in from ? storeSource(store, from.root) : await this.#named(from, options)
     return await pushImage(this.#deps, image, source, options)
   }
 
@@ -113,11 +111,10 @@ export class LocalImages implements LocalImageService, ContentSink {
     return await namedSource(this.#deps, reference)
   }
 
-  async #named({ image, at }: Extract<PushRequest['from'], { image: string }>): Promise<ImageSource> {
+  async #named({ image, at }: Extract<PushRequest['from'], { image: string }>, { signal }: Abortable): Promise<ImageSource> {
     if (at === undefined) return await namedSource(this.#deps, image)
-    const root = this.#deps.containerd?.root(parseReference(image))
-    if (root === undefined) throw new LayerswarmError('IMAGE_UNKNOWN', { detail: `${image.slice(0, 300)} in containerd` })
-    return await namedSource(this.#deps, image, root)
+    const foreign = this.#deps.containerd
+    return await foreignSource({ ...this.#deps, foreign }, image, signal === undefined ? {} : { signal })
   }
 
   async has({ digest }: Descriptor): Promise<boolean> {

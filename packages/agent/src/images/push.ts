@@ -116,10 +116,21 @@ async function sendBlob(
   const how = await uploads.blob({ registry, repository, digest, kind: 'blob' }, size, (from) => source.read(blob, { from, signal }), {
     signal,
     ...(elsewhere === undefined ? {} : { mountFrom: elsewhere.slice(registry.length + 1) }),
+    prepare: () => prove(source, blob, { signal, onProgress }),
     onSent: (bytes) => onProgress?.({ digest, size, bytes, how: 'sent', done: false })
   })
   onProgress?.({ digest, size, bytes: size, how, done: true })
   return how
+}
+
+/** Before an upload waits for its bytes, which a registry lets it do for a while only. */
+async function prove(source: ImageSource, blob: Descriptor, { signal, onProgress }: PushOptions): Promise<void> {
+  const { digest, size } = blob
+  const options = signal === undefined ? {} : { signal }
+  await source.prove?.(blob, {
+    ...options,
+    onProgress: (hashed) => onProgress?.({ digest, size, bytes: 0, how: 'sent', done: false, hashed })
+  })
 }
 
 /** A registry that says it lacks a blob after all is given it once more. */

@@ -2,7 +2,7 @@
 import { LayerswarmError } from '@layerswarm/core/errors.ts'
 import { type Descriptor, isManifestType } from '@layerswarm/core/image/manifest.ts'
 import { parseReference, scopeOf } from '@layerswarm/core/image/reference.ts'
-import type { BlobStore, ContentIndex, ContentRef, ImageService, ImageSource } from '../ports.ts'
+import type { Abortable, BlobStore, ContentIndex, ContentRef, ForeignSource, ImageService, ImageSource } from '../ports.ts'
 import { readDockerArchive } from './docker-archive-source.ts'
 import { DirectoryFiles, type Files } from './files.ts'
 import { readLayout } from './layout-source.ts'
@@ -68,6 +68,38 @@ export async function namedSource(
       }
       await using open = await images.blob(found, options)
       if (from < open.size) yield* open.read({ start: from, end: open.size }, options)
+    },
+    [Symbol.asyncDispose]: async () => undefined
+  }
+}
+
+/**
+ * An image that another program on this host knows by name. What it has is proven before it is read; what it lacks is
+ * fetched as of any {@link namedSource}.
+ * @throws {LayerswarmError} IMAGE_UNKNOWN, REFERENCE_INVALID, CONTAINERD_FAILED
+ */
+export async function foreignSource(
+  deps: Parameters<typeof namedSource>[0] & { readonly store: Pick<BlobStore, 'open'>; readonly foreign: ForeignSource },
+  reference: string,
+  options: Abortable = {}
+): Promise<ImageSource> {
+  const { store, foreign } = deps
+  await foreign.look(options)
+  const root = foreign.root(parseReference(reference))
+  if (root === undefined) throw new LayerswarmError('IMAGE_UNKNOWN', { detail: `${reference.slice(0, 300)} in containerd` })
+  const elsewhere = await namedSource(deps, reference, root)
+  const prove: ImageSource['prove'] = async ({ digest }, how) => {
+    if ((await foreign.prove(digest, how)) !== false) return
+    throw new LayerswarmError('DIGEST_MISMATCH', { detail: `${digest} in containerd`, blame: 'local' })
+  }
+  return {
+    root,
+    prove,
+    async *read(content, { from = 0, ...abortable } = {}) {
+      await prove(content, abortable)
+      await using reader = await store.open(content.digest)
+      if (reader?.complete === true) yield* reader.read({ start: from, end: reader.layout.size }, abortable)
+      else yield* elsewhere.read(content, { from, ...abortable })
     },
     [Symbol.asyncDispose]: async () => undefined
   }

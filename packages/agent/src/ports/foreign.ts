@@ -2,6 +2,7 @@
 
 import type { Digest } from '@layerswarm/core/digest.ts'
 import type { Descriptor, Manifest } from '@layerswarm/core/image/manifest.ts'
+import type { ImageReference } from '@layerswarm/core/image/reference.ts'
 import type { Abortable } from './common.ts'
 
 /** A blob that another program keeps on this host as a file, which may change or go at any time. */
@@ -33,6 +34,23 @@ export interface ForeignState {
 export interface ForeignContent {
   /** What there is, and again after each change: always all of it. Waits while the other program cannot be asked. */
   states(options?: Abortable): AsyncIterable<ForeignState>
+}
+
+/** Another program's content as a source of images: what it says that it has, proven when it is wanted. */
+export interface ForeignSource {
+  /**
+   * Resolves once what the other program knows now is known here.
+   * @throws {LayerswarmError} CONTAINERD_FAILED; the signal's reason
+   */
+  look(options?: Abortable): Promise<void>
+  /** What it knows by a name. */
+  root(image: ImageReference): Descriptor | undefined
+  /**
+   * Whether a blob of its is what its digest says; undefined where it has no such blob.
+   * @param options.onProgress told the bytes hashed so far, where they have to be
+   * @throws the signal's reason
+   */
+  prove(digest: Digest, options?: Abortable & { readonly onProgress?: (bytes: number) => void }): Promise<boolean | undefined>
 }
 
 /** One blob or manifest on its way into another program's store. */

@@ -84,6 +84,12 @@ export interface ImageSource extends AsyncDisposable {
    * @throws {LayerswarmError} BLOB_UNKNOWN, MANIFEST_UNKNOWN, SOURCE_INVALID, STORE_FAILED
    */
   read(content: Descriptor, options?: Abortable & { readonly from?: number }): AsyncIterable<Uint8Array>
+  /**
+   * Has content hashed that has not been yet. Absent where there is no such; reading waits for it, too.
+   * @param options.onProgress told the bytes hashed so far
+   * @throws {LayerswarmError} DIGEST_MISMATCH
+   */
+  prove?(content: Descriptor, options?: Abortable & { readonly onProgress?: (bytes: number) => void }): Promise<void>
 }
 
 /** Images by name: tags, manifests, and which repository may see which content. */

@@ -125,6 +125,8 @@ export type Uploaded = 'held' | 'mounted' | 'sent'
 export interface UploadOptions extends Abortable {
   /** Another repository of the same registry that may have it: then nothing needs to be sent. */
   readonly mountFrom?: string
+  /** Awaited once it is known that the blob has to be sent, before any of it is asked for. */
+  readonly prepare?: (() => Promise<void>) | undefined
   /** Told the bytes that were sent so far; fewer than before when an upload is taken up again after a break. */
   readonly onSent?: (bytes: number) => void
 }

@@ -9,14 +9,16 @@ import type { Digest } from '@layerswarm/core/digest.ts'
 import { describeError, LayerswarmError } from '@layerswarm/core/errors.ts'
 import { layoutOf, type PieceLayout } from '@layerswarm/core/piece-layout.ts'
 import type { Logger } from 'pino'
-import type { Abortable, BlobReader, BlobStat, BlobStore, ForeignFile, ForeignState, HoldingChange } from '../ports.ts'
+import type { Abortable, BlobReader, BlobStat, BlobStore, ForeignState, HoldingChange } from '../ports.ts'
 import { ChangeFeed } from './change-feed.ts'
 import { onDisk } from './disk-errors.ts'
 import { type FileIdentity, ForeignBlob, identify } from './foreign-blob.ts'
+import { type ForeignUsage, type Held, statOf, unproven, usageOf } from './foreign-held.ts'
 import type { HashThread } from './hash-thread.ts'
 import { Proofs, type ProofsDeps } from './proofs.ts'
 import { resting } from './resting.ts'
 import { SmallestFirst } from './smallest-first.ts'
+import { until } from './until.ts'
 
 /** Times as long as it hashes that it rests: hashing takes a fifth of a core and of the disk, and what is asked for goes first. */
 const REST = 4
@@ -35,20 +37,6 @@ export interface ForeignStoreDeps {
 export interface ForeignStoreOptions {
   /** Times as long as it hashes that it rests; 0 where somebody waits for the result. */
   readonly rest?: number
-}
-
-interface Held {
-  file: ForeignFile
-  state: 'unknown' | 'good' | 'bad'
-  /** Of the file that `state` was found out about. */
-  identity: FileIdentity | undefined
-  usedAt: number
-  readonly open: Set<ForeignBlob>
-}
-
-interface Amount {
-  readonly blobs: number
-  readonly bytes: number
 }
 
 export class ForeignStore implements Pick<BlobStore, 'stat' | 'open' | 'list' | 'verify' | 'changes'>, AsyncDisposable {
@@ -83,7 +71,7 @@ export class ForeignStore implements Pick<BlobStore, 'stat' | 'open' | 'list' | 
       if (held?.file.path === file.path && held.file.size === file.size) held.file = file
       else {
         if (held !== undefined) this.#tell(held, 'removed')
-        const found: Held = { file, state: 'unknown', identity: undefined, usedAt: 0, open: new Set() }
+        const found = unproven(file)
         this.#held.set(digest, found)
         this.#queue.push(found)
       }
@@ -152,32 +140,43 @@ export class ForeignStore implements Pick<BlobStore, 'stat' | 'open' | 'list' | 
   }
 
   /** What there is of the other program's content: given to others, yet to be hashed, and found corrupt. */
-  usage(): { readonly offered: Amount; readonly unproven: Amount; readonly corrupt: Amount } {
-    const usage = { good: { blobs: 0, bytes: 0 }, unknown: { blobs: 0, bytes: 0 }, bad: { blobs: 0, bytes: 0 } }
-    for (const { state, file } of this.#held.values()) {
-      usage[state].blobs++
-      usage[state].bytes += file.size
-    }
-    return { offered: usage.good, unproven: usage.unknown, corrupt: usage.bad }
+  usage(): ForeignUsage {
+    return usageOf(this.#held.values())
   }
 
   /** Resolves once every file that is known now was looked at. @throws the signal's reason */
   async proven(signal?: AbortSignal): Promise<void> {
-    if (signal === undefined) return await this.#proving
-    const { promise, reject } = Promise.withResolvers<never>()
-    const stop = (): void => reject(signal.reason)
-    signal.addEventListener('abort', stop, { once: true })
-    try {
-      signal.throwIfAborted()
-      await Promise.race([this.#proving, promise])
-    } finally {
-      signal.removeEventListener('abort', stop)
+    await until(this.#proving, signal)
+  }
+
+  /**
+   * Looks at one blob now, at full speed, before all others.
+   * @param options.onProgress told the bytes hashed so far, where they have to be
+   * @returns whether it is what its digest says; undefined where it is not there, or changed meanwhile
+   * @throws the signal's reason; the look goes on then
+   */
+  async prove(
+    digest: Digest,
+    { signal, onProgress = () => undefined }: Abortable & { readonly onProgress?: (bytes: number) => void } = {}
+  ): Promise<boolean | undefined> {
+    const held = this.#held.get(digest)
+    if (held?.state === 'unknown') {
+      const waiting = (bytes: number): void => onProgress(bytes)
+      held.awaited.add(waiting)
+      try {
+        await until(this.#look(held), signal)
+      } finally {
+        held.awaited.delete(waiting)
+      }
     }
+    const state = this.#held.get(digest)?.state
+    return state === undefined || state === 'unknown' ? undefined : state === 'good'
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort(new LayerswarmError('STOPPING'))
     await this.#proving
+    await Promise.all([...this.#held.values()].map(({ looking }) => looking))
     this.#changes.close()
   }
 
@@ -212,22 +211,40 @@ export class ForeignStore implements Pick<BlobStore, 'stat' | 'open' | 'list' | 
   }
 
   async #proveAll(): Promise<void> {
-    for (let held = this.#next(); held !== undefined && !this.#stop.signal.aborted; held = this.#next()) {
-      const { digest } = held.file
-      try {
-        const proof = await this.#proofs.recall(digest)
-        const found = await identify(held.file)
-        if (found !== undefined) held.usedAt = found.writtenAt
-        if (found === undefined) this.#changed(held, false)
-        else if (proof?.identity === found.identity) this.#found(held, found.identity, proof.good)
-        else await this.#hash(held, { signal: this.#stop.signal, onProgress: resting(this.#deps.clock, this.#rest, this.#stop.signal) })
-      } catch (error) {
-        if (this.#stop.signal.aborted) return
-        this.#deps.log.debug({ digest, error: describeError(error) }, 'a blob of another program cannot be read')
-        this.#changed(held, false)
+    for (let held = this.#next(); held !== undefined && !this.#stop.signal.aborted; held = this.#next()) await this.#look(held)
+    if (!this.#stop.signal.aborted) await this.#proofs.forgetAllBut((digest) => this.#held.has(digest))
+  }
+
+  /** Finds out what it is, once for all who want to know. */
+  #look(held: Held): Promise<void> {
+    held.looking ??= this.#lookAt(held).finally(() => {
+      held.looking = undefined
+    })
+    return held.looking
+  }
+
+  async #lookAt(held: Held): Promise<void> {
+    const { digest } = held.file
+    const { signal } = this.#stop
+    try {
+      const proof = await this.#proofs.recall(digest)
+      const found = await identify(held.file)
+      if (found !== undefined) held.usedAt = found.writtenAt
+      if (found === undefined) this.#changed(held, false)
+      else if (proof?.identity === found.identity) this.#found(held, found.identity, proof.good)
+      else {
+        const rest = resting(this.#deps.clock, this.#rest, signal, () => held.awaited.size > 0)
+        const onProgress = async (bytes: number): Promise<void> => {
+          for (const told of held.awaited) told(bytes)
+          await rest()
+        }
+        await this.#hash(held, { signal, onProgress })
       }
+    } catch (error) {
+      if (signal.aborted) return
+      this.#deps.log.debug({ digest, error: describeError(error) }, 'a blob of another program cannot be read')
+      this.#changed(held, false)
     }
-    await this.#proofs.forgetAllBut((digest) => this.#held.has(digest))
   }
 
   /** @returns undefined where the file went, or changed meanwhile */
@@ -287,8 +304,4 @@ export class ForeignStore implements Pick<BlobStore, 'stat' | 'open' | 'list' | 
   #tell({ state, file: { digest, size } }: Held, change: 'removed'): void {
     if (state === 'good') this.#changes.publish({ change, digest, size })
   }
-}
-
-function statOf({ file: { digest, size }, usedAt }: Held): BlobStat {
-  return { digest, size, state: 'complete', present: size, usedAt }
 }

@@ -14,12 +14,16 @@ const log = pino({ level: 'silent' })
 const [one, two] = [fixtureBlob(1000, { seed: 1 }), fixtureBlob(1000, { seed: 2 })]
 
 /** What is followed, as time goes on. */
-function follow(fake: FakeContainerd, content?: string) {
+function follow(fake: FakeContainerd, root?: string) {
   const clock = new ManualClock()
   const stop = new AbortController()
-  const find = async () => ({ socket: fake.socket, content })
-  const states = new ContainerdContent({ find, clock, log }).states({ signal: stop.signal })[Symbol.asyncIterator]()
+  const find = async () => ({ socket: fake.socket, content: root })
+  const content = new ContainerdContent({ find, clock, log })
+  const states = content.states({ signal: stop.signal })[Symbol.asyncIterator]()
   return {
+    content,
+    states,
+    clock,
     async next(): Promise<ForeignState> {
       let state: ForeignState | undefined
       const found = states.next().then(({ value }) => {
@@ -93,4 +97,31 @@ test('it is followed again once it is back', async () => {
   const next = followed.next()
   await fake.listen()
   assert.deepEqual(digestsOf(await next), [one.digest, two.digest].sort())
+})
+
+test('who asks for a look has what is there now taken in, without a wait', async () => {
+  await using fake = await FakeContainerd.start()
+  await using followed = follow(fake)
+  const { content, states, clock } = followed
+  await assert.rejects(content.look(), { code: 'CONTAINERD_FAILED', message: /none on this host/ })
+  assert.deepEqual(digestsOf(await followed.next()), [])
+  // Nobody tells of an image, and time stands still.
+  fake.namespace('default').images.set('registry.example.com/app:1', { media_type: 'a/b', digest: one.digest, size: 1000 })
+  let seen = false
+  const looked = content.look().then(() => assert.ok(seen))
+  const { value } = await states.next()
+  assert.equal(value?.images.length, 1)
+  seen = true
+  const following = states.next()
+  await looked
+  await assert.rejects(content.look({ signal: AbortSignal.abort(new Error('enough')) }), /enough/)
+  const refused = assert.rejects(content.look(), { code: 'CONTAINERD_FAILED' })
+  await fake.stop()
+  await refused
+  await fake.listen()
+  let back = false
+  void following.then(() => {
+    back = true
+  })
+  while (!back) await clock.advance(100)
 })

@@ -251,3 +251,51 @@ test('a file that went before its owner said so is no longer there', async () =>
   assert.equal(await store.open(small.digest), undefined)
   assert.deepEqual(await digests(store), [])
 })
+
+test('a blob that somebody waits for is hashed before others and without rest, and how far it is is told', async () => {
+  await using dir = await TempDir.make()
+  await using folder = await ForeignFolder.make()
+  await folder.add(small)
+  await folder.add(large)
+  const clock = new ManualClock()
+  const hashed: string[] = []
+  const proves: HashThread['proves'] = async (_path, digest, size, { onProgress } = {}) => {
+    hashed.push(digest)
+    for (const part of [1, 2]) {
+      await clock.advance(100)
+      await onProgress?.((size * part) / 2)
+    }
+    return true
+  }
+  await using db = await IndexDb.open(join(dir.path, 'index'))
+  const nobody = async () => assert.fail('no map is asked for')
+  await using store = new ForeignStore({ hashes: { proves, pieces: nobody }, db, map: nobody, clock, log })
+  store.update(folder)
+  while (clock.sleeping === 0) await new Promise(setImmediate)
+  const told: number[] = []
+  assert.equal(await store.prove(large.digest, { onProgress: (bytes) => told.push(bytes) }), true)
+  assert.deepEqual(
+    [hashed, told],
+    [
+      [small.digest, large.digest],
+      [SEVERAL / 2, SEVERAL]
+    ]
+  )
+  assert.deepEqual([store.has(large.digest), store.has(small.digest)], [true, false])
+  const given = store.prove(small.digest, { signal: AbortSignal.abort(new Error('enough')) })
+  await assert.rejects(given, /enough/)
+  const both = Promise.all([store.prove(small.digest), store.proven()])
+  await clock.advance(1000)
+  assert.equal((await both)[0], true)
+  assert.equal(hashed.length, 2)
+  assert.equal(await store.prove(fixtureBlob(7).digest), undefined)
+})
+
+test('a blob that is waited for and is corrupt is told as such', async () => {
+  await using beside = await openBeside()
+  const { folder, store } = beside
+  await folder.add(large, { bytes: rotten(large.bytes) })
+  store.update(folder)
+  assert.equal(await store.prove(large.digest), false)
+  assert.equal(await store.prove(large.digest), false)
+})

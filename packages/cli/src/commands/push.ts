@@ -32,7 +32,7 @@ export function addPushCommand(program: Command): void {
   addLocalOptions(command)
     .addHelpText(
       'after',
-      '\nWhere a layout or an archive holds several images, the one that carries the tag\nof IMAGE is taken. Images in files pass through the store. For images\nof containerd an agent must run that follows it (--containerd-address).'
+      '\nWhere a layout or an archive holds several images, the one that carries the tag\nof IMAGE is taken. Images in files pass through the store. What containerd\nholds is hashed first, as far as it has not been.'
     )
     .addHelpText(
       'after',
@@ -82,7 +82,8 @@ async function intoStore(
 
 const OUTCOMES = { sent: 'sent', held: 'already at the registry', mounted: 'from another repository there' } as const
 
-function pushStep({ digest, size, bytes, how, done }: PushProgress): Step {
+function pushStep({ digest, size, bytes, how, done, hashed }: PushProgress): Step {
+  if (hashed !== undefined) return { digest, size, bytes: hashed, done: false, note: 'hashing', phase: 'hashed', outcome: '' }
   return { digest, size, bytes, done, note: '', outcome: `${formatBytes(size)} ${OUTCOMES[how]}` }
 }
 

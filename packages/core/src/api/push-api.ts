@@ -3,8 +3,10 @@
  * host knows by name, `{image, at: "containerd"}` for what containerd knows by it, or `{root: {mediaType, digest, size}}`
  * for a manifest in its store. Answered with one JSON document per line: any number of `progress`, then `summary` or
  * `error` (see the pull). Closing the connection gives the push up; what the registry has by then, it is not sent again.
- *   {progress: {digest, size, bytes, how, done}}   one configuration or layer; bytes: sent so far; how: `sent`, or `held` or
- *                                                  `mounted` for what the registry had, here or in another repository
+ *   {progress: {digest, size, bytes, how, done, hashed}}
+ *                                                  one configuration or layer; bytes: sent so far; how: `sent`, or `held` or
+ *                                                  `mounted` for what the registry had, here or in another repository; hashed:
+ *                                                  bytes that are proven so far, while they have to be before the first is sent
  *   {summary: {image, digest, manifests, blobs, skipped, bytes, sent, mounted, held, seconds}}
  *                                                  bytes: of all blobs; the next three: what became of them
  */
@@ -30,7 +32,8 @@ const pushProgress = z.object({
   size: sizeField,
   bytes: sizeField,
   how: z.enum(['sent', 'held', 'mounted']),
-  done: z.boolean()
+  done: z.boolean(),
+  hashed: sizeField.optional()
 })
 export type PushProgress = z.infer<typeof pushProgress>
 
