@@ -39,8 +39,8 @@ export class RegistryUploader implements RegistryUploads {
     const mount = mountFrom === undefined || mountFrom === repository ? undefined : { digest, from: mountFrom }
     const upload = await this.open(ref, { ...options, mount })
     if (upload === undefined) return 'mounted'
-    await prepare?.()
     try {
+      await prepare?.()
       await upload.finish({ digest, size }, content, { ...options, ...(onSent === undefined ? {} : { onSent }) })
     } catch (error) {
       // Nobody else knows where it is.

@@ -159,6 +159,11 @@ test('a source that fails is not the registry failing', async () => {
   }
   await assert.rejects(target.under.client.uploads.blob(target.ref, bytes.byteLength, broken), { message: 'no disk' })
   assert.equal(opened, 1)
+  const prepare = async () => {
+    throw new Error('corrupt')
+  }
+  await assert.rejects(target.under.client.uploads.blob(target.ref, bytes.byteLength, broken, { prepare }), { message: 'corrupt' })
+  assert.equal(opened, 1)
   assert.equal(target.registry.openUploads, 0)
 })
 
