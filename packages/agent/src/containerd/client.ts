@@ -63,6 +63,11 @@ export interface CallScope {
   readonly lease?: string
 }
 
+interface CallOptions extends Abortable {
+  /** Milliseconds that an answer may take. */
+  readonly deadline?: number
+}
+
 /** containerd's API over its socket. Connects when it is first asked, and again when the connection broke. */
 export class ContainerdClient implements Disposable {
   readonly #clients: Readonly<Record<Service, grpc.Client>>
@@ -86,7 +91,7 @@ export class ContainerdClient implements Disposable {
   }
 
   /** @throws {LayerswarmError} CONTAINERD_FAILED, as all methods here; the signal's reason */
-  async namespaces(options: Abortable = {}): Promise<string[]> {
+  async namespaces(options: CallOptions = {}): Promise<string[]> {
     const { namespaces } = await this.#call<{ namespaces: { name: string }[] }>('namespaces', 'List', {}, {}, options)
     return namespaces.map(({ name }) => name)
   }
@@ -154,7 +159,13 @@ export class ContainerdClient implements Disposable {
     for (const client of Object.values(this.#clients)) client.close()
   }
 
-  async #call<T>(service: Service, name: string, request: object, scope: CallScope, { signal }: Abortable): Promise<T> {
+  async #call<T>(
+    service: Service,
+    name: string,
+    request: object,
+    scope: CallScope,
+    { signal, deadline = CALL_MS }: CallOptions
+  ): Promise<T> {
     signal?.throwIfAborted()
     type Unary = (
       request: object,
@@ -164,7 +175,7 @@ export class ContainerdClient implements Disposable {
     ) => grpc.ClientUnaryCall
     const invoke = method<Unary>(this.#clients[service], name)
     const { promise, resolve, reject } = Promise.withResolvers<T>()
-    const call = invoke(request, metadataOf(scope), { deadline: Date.now() + CALL_MS }, (error, reply) =>
+    const call = invoke(request, metadataOf(scope), { deadline: Date.now() + deadline }, (error, reply) =>
       error === null ? resolve(reply) : reject(signal?.aborted === true ? signal.reason : failure(error))
     )
     const cancel = (): void => call.cancel()
@@ -181,7 +192,7 @@ export class ContainerdClient implements Disposable {
     name: string,
     request: object,
     scope: CallScope,
-    { signal, deadline }: Abortable & { readonly deadline?: number }
+    { signal, deadline }: CallOptions
   ): AsyncGenerator<unknown> {
     signal?.throwIfAborted()
     type Streaming = (request: object, metadata: grpc.Metadata, options: grpc.CallOptions) => grpc.ClientReadableStream<unknown>

@@ -11,18 +11,24 @@ interface IntoRuntimeDeps {
 /** An image that was pulled: its manifests, the root first, and the configurations and layers that are here. */
 interface PulledImage {
   readonly image: ImageReference
+  readonly root: Descriptor
   readonly manifests: readonly ImageManifest[]
   readonly blobs: readonly Descriptor[]
 }
 
+/** @throws {LayerswarmError} CONTAINERD_FAILED */
+export function runtimeOf({ runtime }: Pick<IntoRuntimeDeps, 'runtime'>): RuntimeImages {
+  if (runtime === undefined) throw new LayerswarmError('CONTAINERD_FAILED', { detail: 'there is none on this host' })
+  return runtime
+}
+
 /** @throws {LayerswarmError} CONTAINERD_FAILED, and as {@link ImageService.blob} */
 export async function intoRuntime(
-  { images, runtime }: IntoRuntimeDeps,
-  { image, manifests, blobs }: PulledImage,
+  { images, ...deps }: IntoRuntimeDeps,
+  { image, root, manifests, blobs }: PulledImage,
   { namespace, signal }: Abortable & { readonly namespace: string }
 ): Promise<NonNullable<PullSummary['containerd']>> {
-  const [root] = manifests
-  if (runtime === undefined || root === undefined) throw new LayerswarmError('CONTAINERD_FAILED', { detail: 'there is none on this host' })
+  const runtime = runtimeOf(deps)
   const { registry, repository } = image
   const layers = blobs.map(({ digest, size }): RuntimeContent => {
     const ref: ContentRef = { registry, repository, digest, kind: 'blob' }
@@ -35,10 +41,7 @@ export async function intoRuntime(
     return { digest: descriptor.digest, size: descriptor.size, manifest, read }
   })
   const content = [...layers, ...documents.reverse()]
-  const given = await runtime.put(
-    { namespace, name: formatReference(image), root: root.descriptor, content },
-    signal === undefined ? {} : { signal }
-  )
+  const given = await runtime.put({ namespace, name: formatReference(image), root, content }, signal === undefined ? {} : { signal })
   return { namespace, ...given }
 }
 

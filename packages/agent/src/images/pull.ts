@@ -17,7 +17,7 @@ import type {
   RuntimeImages,
   SourceCounts
 } from '../ports.ts'
-import { intoRuntime } from './into-runtime.ts'
+import { intoRuntime, runtimeOf } from './into-runtime.ts'
 import { readWhole } from './manifests.ts'
 import { mapLimited } from './map-limited.ts'
 import { blobsOf, isForeign, isImageConfig, type Leaf, selectLeaves, unique, walkImage } from './walk.ts'
@@ -47,6 +47,7 @@ export async function pullImage(deps: PullDeps, reference: string, options: Pull
   if (!registry.allows(image.registry)) throw new LayerswarmError('REGISTRY_NOT_ALLOWED', { detail: image.registry })
   const stop = new AbortController()
   const signal = options.signal === undefined ? stop.signal : AbortSignal.any([options.signal, stop.signal])
+  if (options.containerd !== undefined) await runtimeOf(deps).ready({ signal })
   const { root, stale } = await findRoot(deps, image, signal)
   const top = await deps.images.manifest(root, { signal })
   const walked = await walkImage(top, (named) => manifestOf(deps, image, named, signal))
@@ -69,7 +70,11 @@ export async function pullImage(deps: PullDeps, reference: string, options: Pull
   const containerd =
     options.containerd === undefined
       ? undefined
-      : await intoRuntime(deps, { image, manifests: walked.manifests, blobs }, { namespace: options.containerd, signal })
+      : await intoRuntime(
+          deps,
+          { image, root: top.descriptor, manifests: walked.manifests, blobs },
+          { namespace: options.containerd, signal }
+        )
   const summary: PullSummary = {
     image: formatReference(image),
     digest: top.descriptor.digest,

@@ -75,6 +75,11 @@ export interface RuntimeImage {
 /** A container runtime's own store of images. */
 export interface RuntimeImages {
   /**
+   * Whether it would take an image now, to be known before anything is fetched for it.
+   * @throws {LayerswarmError} CONTAINERD_FAILED where it would not; the signal's reason
+   */
+  ready(options?: Abortable): Promise<void>
+  /**
    * Makes an image known there, with its content as far as it is lacking.
    * @returns what it lacked
    * @throws {LayerswarmError} CONTAINERD_FAILED, what reading throws, the signal's reason

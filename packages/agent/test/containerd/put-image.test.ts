@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import grpc from '@grpc/grpc-js'
 import type { RuntimeContent } from '@layerswarm/agent/ports.ts'
+import { describeError } from '@layerswarm/core/errors.ts'
 import { MEDIA_TYPES, parseManifest } from '@layerswarm/core/image/manifest.ts'
 import { fails } from '@layerswarm/testkit/blob-steps.ts'
 import { buildImage } from '@layerswarm/testkit/oci-image.ts'
@@ -93,4 +94,12 @@ test('a refusal, a missing containerd and an end to waiting leave no lease', asy
   await assert.rejects(importer(fake).put({ ...wanted, content: [endless] }, { signal: stop.signal }), /enough/)
   assert.equal(fake.leases.size, 0)
   assert.equal(fake.namespace('default').images.size, 0)
+})
+
+test('whether it would take an image is known beforehand', async () => {
+  await using fake = await FakeContainerd.start()
+  await importer(fake).ready()
+  await fake.stop()
+  await assert.rejects(importer(fake).ready(), (error) => /cannot be used.*ENOENT/.test(describeError(error)))
+  await assert.rejects(new ContainerdImages({ find: async () => undefined }).ready(), fails('CONTAINERD_FAILED'))
 })

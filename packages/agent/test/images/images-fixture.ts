@@ -7,6 +7,7 @@ import { MemoryContentIndex } from '@layerswarm/testkit/memory-content-index.ts'
 import { MemoryContentService } from '@layerswarm/testkit/memory-content-service.ts'
 import { MemoryRegistryClient } from '@layerswarm/testkit/memory-registry-client.ts'
 import { Images } from '../../src/images/image-service.ts'
+import type { RuntimeImages } from '../../src/ports.ts'
 
 export const SCOPE = 'docker.io/library/app'
 export const REPOSITORY = { registry: 'docker.io', repository: 'library/app' } as const
@@ -21,10 +22,11 @@ export class ImagesFixture {
   readonly registry = new MemoryRegistryClient(['docker.io'])
   readonly images: Images
 
-  constructor(options: { staleTags?: 'off' | 'host'; clock?: Clock } = {}) {
-    const { staleTags = 'host', clock = this.clock } = options
+  constructor(options: { staleTags?: 'off' | 'host'; clock?: Clock; runtime?: RuntimeImages } = {}) {
+    const { staleTags = 'host', clock = this.clock, runtime } = options
     const { content, index, registry } = this
-    this.images = new Images({ content, index, registry, clock, log: createLogger({ level: 'silent' }) }, { staleTags })
+    const log = createLogger({ level: 'silent' })
+    this.images = new Images({ content, index, registry, clock, log, ...(runtime && { runtime }) }, { staleTags })
   }
 
   put(kind: 'blob' | 'manifest', text: string, mediaType: string, tag?: string): Descriptor {

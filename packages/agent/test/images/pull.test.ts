@@ -165,3 +165,13 @@ test('a registry that is not configured is not asked', async () => {
   await assert.rejects(fixture.images.pull('quay.io/a/b'), { code: 'REGISTRY_NOT_ALLOWED' })
   assert.deepEqual(fixture.registry.calls, [])
 })
+
+test('a runtime that takes nothing is told before anything is asked for', async () => {
+  const gone = new LayerswarmError('CONTAINERD_FAILED', { detail: 'gone' })
+  const runtime = { ready: () => Promise.reject(gone), put: () => assert.fail('it was given an image') }
+  for (const fixture of [new ImagesFixture({ runtime }), new ImagesFixture()]) {
+    fixture.manifest(AMD, ['layer 1'], { tag: '1' })
+    await assert.rejects(fixture.images.pull('app:1', { ...onAmd, containerd: 'default' }), { code: 'CONTAINERD_FAILED' })
+    assert.deepEqual([fixture.registry.calls, fixture.content.opened], [[], []])
+  }
+})
