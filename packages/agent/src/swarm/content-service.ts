@@ -27,6 +27,8 @@ interface Image {
 interface Group {
   readonly blobs: readonly Digest[]
   readers: number
+  /** When it was last left without readers, on the clock. */
+  leftAt: number
 }
 
 export interface ContentServiceDeps {
@@ -116,7 +118,7 @@ export class SwarmContentService implements ContentService {
   }
 
   #join(ref: ContentRef, transfer: Transfer, live: ConstructorParameters<typeof TransferContent>[0]['reader']): OpenContent {
-    const group = this.#groups.get(ref.digest) ?? { blobs: [ref.digest], readers: 0 }
+    const group = this.#groups.get(ref.digest) ?? { blobs: [ref.digest], readers: 0, leftAt: 0 }
     this.#groups.set(ref.digest, group)
     group.readers++
     return new TransferContent({
@@ -133,13 +135,16 @@ export class SwarmContentService implements ContentService {
   }
 
   async #linger(group: Group): Promise<void> {
+    const leftAt = this.#deps.clock.now()
+    group.leftAt = leftAt
     try {
       await this.#deps.clock.sleep(LINGER_MS, { signal: this.#stop.signal })
     } catch {
       return
     }
     for (const blob of group.blobs) {
-      if (group.readers > 0) return
+      // Somebody reads, or has read since and may come back, too.
+      if (group.readers > 0 || group.leftAt !== leftAt) return
       // It was begun anew since, on behalf of others.
       if (this.#groups.get(blob) !== group) continue
       this.#groups.delete(blob)
@@ -181,8 +186,10 @@ export class SwarmContentService implements ContentService {
       }
     }
     if (image !== undefined) wanted.sort((a, b) => indexIn(image, a.digest) - indexIn(image, b.digest))
-    const group = { blobs: wanted.map(({ digest }) => digest), readers: 0 }
+    const group = { blobs: wanted.map(({ digest }) => digest), readers: 0, leftAt: 0 }
     for (const digest of group.blobs) this.#groups.set(digest, group)
+    // Nobody may ever join: the blob that was asked for may be complete before.
+    void this.#linger(group)
     void this.#plan(ref, scope, wanted)
     return first
   }

@@ -341,6 +341,49 @@ describe('a fetch that nobody reads', () => {
     assert.equal(bench.directory.told('cancel').length, 1)
   })
 
+  test('goes on for thirty seconds after the last of its readers, not after an earlier one', async () => {
+    const clock = new ManualClock()
+    const client = new MemoryRegistryClient([])
+    client.hangs = true
+    await using bench = await SwarmBench.open({ clock, connected: true, client })
+    const blob = fixtureBlob(2 * MIB)
+    for (let reader = 0; reader < 3; reader++) {
+      await (await bench.open(blob))[Symbol.asyncDispose]()
+      await clock.advance(20_000)
+      assert.equal(bench.swarm.activity().length, 1)
+    }
+    await clock.advance(10_000)
+    assert.equal(bench.swarm.activity().length, 0)
+  })
+
+  test('stops after thirty seconds, too, where the blob that was asked for is complete before it is joined', async () => {
+    const clock = new ManualClock()
+    const client = new MemoryRegistryClient([])
+    client.hangs = true
+    const [asked, ahead] = [fixtureBlob(MIB), fixtureBlob(2 * MIB)]
+    /** Has the blob complete as soon as its fetch has begun. */
+    class SwiftStore extends MemoryBlobStore {
+      readonly fetched = new MemoryBlobStore()
+
+      override async begin(...args: Parameters<MemoryBlobStore['begin']>): Promise<PartialBlob> {
+        if (args[0] === asked.digest) await this.fetched.add(asked.digest, asked.layout, asked.bytes)
+        return await super.begin(...args)
+      }
+
+      override async open(...args: Parameters<MemoryBlobStore['open']>): ReturnType<MemoryBlobStore['open']> {
+        return (await this.fetched.open(...args)) ?? (await super.open(...args))
+      }
+    }
+    const store = new SwiftStore()
+    await using bench = await SwarmBench.open({ clock, connected: true, client, store })
+    bench.service.expect(bench.scope, [layer(asked), layer(ahead)])
+    await using content = await bench.open(asked)
+    assert.ok((await bytesOf(content)).equals(asked.bytes))
+    assert.ok(bench.swarm.running(ahead.digest))
+    await clock.advance(30_000)
+    assert.equal(bench.swarm.running(ahead.digest), undefined)
+  })
+
   test('and failed is none of the next one, which is read', async () => {
     const clock = new ManualClock()
     const client = new MemoryRegistryClient([])
