@@ -50,6 +50,7 @@ Fields are only ever added.
 - \`layerswarm mirror install|uninstall --json\`: \`runtime\`, \`dryRun\`, \`changed\`, \`files\` (\`path\`, \`change\`: \`created\`, \`changed\`,
   \`restored\`, \`removed\`, \`unchanged\`; \`edited\`: by somebody else since; in a dry run \`diff\`), \`notes\`, \`done\`, \`todo\` (\`reason\`,
   \`command\`) and \`problems\` (\`problem\`, \`remedy\`): with any, nothing was written, or a daemon did not follow.
+  An uninstall from \`all\` gives a list of these.
 - \`layerswarm mirror status --json\`: a list of \`runtime\`, \`present\`, \`mirrorUrl\` (null where it is not installed), \`configured\`,
   \`files\` (\`path\`, \`state\`: \`installed\`, \`edited\`, \`missing\`) and \`problems\`.
 - \`layerswarm doctor --json\`: a list of \`check\`, \`status\` (\`ok\`, \`problem\`, \`unknown\`), \`text\` and, for a problem, \`remedy\`.

@@ -1,7 +1,7 @@
 // needs: root adduser chroot dpkg dpkg-deb mount umount systemd-analyze
 import assert from 'node:assert/strict'
-import { existsSync, mkdirSync, readdirSync } from 'node:fs'
-import { join } from 'node:path'
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { VERSION } from '@layerswarm/core/version.ts'
@@ -42,13 +42,16 @@ describe('the Debian package', { timeout: 120_000 }, () => {
     return command('chroot', [machine, program, ...args], { env: ENV })
   }
 
+  function file(): string {
+    return readdirSync(join(machine, 'tmp/package'))[0] ?? ''
+  }
+
   async function dpkg(...args: string[]): Promise<string> {
     return await run('dpkg', ...args)
   }
 
   test('is installed, and again over itself', async () => {
-    const [file = ''] = readdirSync(join(machine, 'tmp/package'))
-    for (const _ of ['new', 'upgrade']) await dpkg('--install', `/tmp/package/${file}`)
+    for (const _ of ['new', 'upgrade']) await dpkg('--install', `/tmp/package/${file()}`)
     assert.equal(await run('layerswarm', '--version'), `${VERSION}\n`)
     assert.match(await run('id', 'layerswarm'), /^uid=\d+\(layerswarm\) gid=\d+\(layerswarm\)/)
     assert.match(await run('stat', '--format=%a %U', '/'), /^755 root/)
@@ -77,6 +80,39 @@ describe('the Debian package', { timeout: 120_000 }, () => {
     for (const file of ['zsh/vendor-completions/_layerswarm', 'fish/vendor_completions.d/layerswarm.fish']) {
       assert.ok(existsSync(join(machine, 'usr/share', file)), file)
     }
+  })
+
+  test('takes the mirror out of runtimes when it is removed, and not when it is upgraded', async () => {
+    const config = join(machine, 'etc/containerd/config.toml')
+    const hosts = join(machine, 'etc/containerd/certs.d/_default/hosts.toml')
+    const conf = join(machine, 'etc/containers/registries.conf.d/999-layerswarm.conf')
+    const there = () => [hosts, conf].map((file) => existsSync(file))
+    mkdirSync(dirname(config), { recursive: true })
+    writeFileSync(config, 'version = 2\n')
+    for (const runtime of ['containerd', 'podman']) await run('layerswarm', 'mirror', 'install', '--runtime', runtime)
+    assert.deepEqual(there(), [true, true])
+    await dpkg('--install', `/tmp/package/${file()}`)
+    assert.deepEqual(there(), [true, true])
+    const told = await dpkg('--remove', 'layerswarm')
+    assert.match(told, /^containerd: as before the install\n[\s\S]*^podman: as before the install\n/m)
+    assert.deepEqual(there(), [false, false])
+    assert.equal(readFileSync(config, 'utf8'), 'version = 2\n')
+    assert.equal(existsSync(join(machine, 'var/lib/layerswarm/mirror')), false)
+    await dpkg('--install', `/tmp/package/${file()}`)
+  })
+
+  test('says what to do where it cannot, is removed nevertheless, and keeps what files were', async () => {
+    await run('layerswarm', 'mirror', 'install', '--runtime', 'podman')
+    const record = join(machine, 'var/lib/layerswarm/mirror/containers/manifest.json')
+    writeFileSync(record, 'broken')
+    const told = await run('sh', '-c', 'dpkg --purge layerswarm 2>&1')
+    assert.match(told, /error: .*containers\/manifest\.json/)
+    assert.match(told, /WARNING: runtimes of this host may still ask the mirror/)
+    assert.match(told, /\/var\/lib\/layerswarm\/mirror stays/)
+    assert.equal(existsSync(join(machine, 'usr/bin/layerswarm')), false)
+    assert.deepEqual(readdirSync(join(machine, 'var/lib/layerswarm')), ['mirror'])
+    await run('rm', '-r', '/var/lib/layerswarm')
+    await dpkg('--install', `/tmp/package/${file()}`)
   })
 
   test('is removed, and purged without a trace but for what others put there', async () => {

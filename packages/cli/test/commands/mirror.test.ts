@@ -72,6 +72,28 @@ it('prints a diff in a dry run, which writes nothing', async () => {
   assert.equal(existsSync(join(dir, 'data')), false)
 })
 
+it('is uninstalled everywhere at once, one that fails keeps no other, and nothing is said of those it never was in', async () => {
+  writeFileSync(join(dir, 'config.toml'), 'version = 2\n')
+  const nothing = await mirror('uninstall', '--runtime', 'all')
+  assert.deepEqual([nothing.code, nothing.stdout], [0, 'nothing is installed; nothing changed\n'])
+  for (const runtime of ['containerd', 'podman']) assert.equal((await mirror('install', '--runtime', runtime)).code, 0)
+  const record = join(dir, 'data/mirror/containerd/manifest.json')
+  const kept = readFileSync(record)
+  writeFileSync(record, 'broken')
+  const half = await mirror('uninstall', '--runtime', 'all')
+  assert.equal(half.code, 1)
+  assert.match(half.stdout, /^podman: as before the install\n {2}removed .*999-layerswarm\.conf\n$/)
+  assert.match(half.stderr, /^error: .*containerd\/manifest\.json.*\nfix: /)
+  writeFileSync(record, kept)
+  const rest = await mirror('uninstall', '--runtime', 'all', '--json')
+  assert.equal(rest.code, 0)
+  assert.deepEqual(
+    JSON.parse(rest.stdout).map(({ runtime, changed }: { runtime: string; changed: boolean }) => [runtime, changed]),
+    ['containerd', 'docker', 'podman', 'crio'].map((name) => [name, name === 'containerd'])
+  )
+  assert.equal(readFileSync(join(dir, 'config.toml'), 'utf8'), 'version = 2\n')
+})
+
 it('names the registries it was given, and tells all in JSON', async () => {
   const args = ['--runtime', 'podman', '--registry', 'r.example', '--mirror-url', 'http://127.0.0.1:6060/']
   const { stdout } = await mirror('install', ...args, '--json')
