@@ -5,14 +5,18 @@
  * test that is skipped.
  */
 import { spawnSync } from 'node:child_process'
-import { accessSync, constants, globSync, readFileSync } from 'node:fs'
+import { accessSync, constants, existsSync, globSync, readFileSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { run } from 'node:test'
 import { fileURLToPath } from 'node:url'
+import { NEW_CLIENTS_LIST } from '../test/harness/clients.ts'
 import { TestReport } from './test-report.ts'
 
 const ROOT = fileURLToPath(new URL('../', import.meta.url))
 const INSTALL = 'sudo scripts/install-test-deps.sh'
+const INSTALL_NEW_CLIENTS = 'sudo scripts/install-new-clients.sh'
+/** What a suite needs that runs the clients of {@link INSTALL_NEW_CLIENTS}. */
+const NEW_CLIENTS = 'new-clients'
 /** Debian keeps servers and network tools where the path of other users does not lead. */
 const PATH = [...(process.env.PATH ?? '').split(delimiter), '/usr/local/sbin', '/usr/sbin', '/sbin']
 
@@ -82,7 +86,8 @@ function tellLeftOut(leftOut: readonly LeftOut[]): number {
   if (leftOut.length === 0) return 0
   process.stdout.write('\nleft out:\n')
   for (const { file, missing } of leftOut) process.stdout.write(`  ${file}: needs ${missing.join(', ')}\n`)
-  process.stdout.write(`Install what they need with: ${INSTALL}; then run them as root.\n`)
+  const install = leftOut.some(({ missing }) => missing.includes(NEW_CLIENTS)) ? `${INSTALL} && ${INSTALL_NEW_CLIENTS}` : INSTALL
+  process.stdout.write(`Install what they need with: ${install}; then run them as root.\n`)
   if (process.env.CI !== 'true') return 0
   process.stdout.write('With CI=true nothing may be left out.\n')
   return leftOut.length
@@ -90,7 +95,10 @@ function tellLeftOut(leftOut: readonly LeftOut[]): number {
 
 function missingFor(file: string): string[] {
   const needs = /^\/\/ needs: (.+)$/m.exec(readFileSync(join(ROOT, file), 'utf8'))?.[1]
-  return (needs?.split(' ') ?? []).filter((need) => (need === 'root' ? !canMakeNamespaces() : !isInstalled(need)))
+  return (needs?.split(' ') ?? []).filter((need) => {
+    if (need === 'root') return !canMakeNamespaces()
+    return need === NEW_CLIENTS ? !existsSync(NEW_CLIENTS_LIST) : !isInstalled(need)
+  })
 }
 
 let namespaces: boolean | undefined

@@ -81,7 +81,7 @@ describe('layerswarm mirror install has real clients ask the agent first', { tim
     const etc = join(host.dir, 'etc-containers')
     cpSync('/etc/containers', etc, { recursive: true })
     writeFileSync(join(etc, 'registries.conf'), `# ours\n[[registry]]\nlocation = "${fleet.registry.name}"\ninsecure = true\n`)
-    const podman = new Podman(host, undefined, etc)
+    const podman = new Podman(host, { etc })
     const pull = async () => podman.pull(await published('podman/app'))
     const before = files(etc)
     const direct = await timed(pull)

@@ -1,9 +1,28 @@
 import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
+import { type Clients, INSTALLED } from './clients.ts'
 import type { CommandOptions, CommandResult } from './command.ts'
 import { treeDigest, verifyBlobs } from './content.ts'
 import type { Host } from './network.ts'
 import { type RunningProcess, waitUntil } from './process.ts'
+
+/** The plugin of CRI that pulls images, by the version of the configuration file. */
+const IMAGES_PLUGIN = { 2: 'io.containerd.grpc.v1.cri', 3: 'io.containerd.cri.v1.images' } as const
+
+interface ContainerdOptions {
+  readonly name?: string
+  /** The URL that all pulls go to first. */
+  readonly mirror?: string
+  /** Registries that speak plain HTTP, for direct pulls. */
+  readonly insecure?: readonly string[]
+  /** What stands in its file beside where its own files are: for CRI to read the hosts folder, if absent. */
+  readonly config?: string
+  /** Whether its CRI plugin drops a layer's blob once it is unpacked. */
+  readonly discardsLayers?: boolean
+  readonly clients?: Clients
+  /** The version of its file; by default the one that it is written for. */
+  readonly configVersion?: Clients['containerdConfig']
+}
 
 /** Debian's containerd on a host, all its files in a folder of its own, its CRI plugin serving too. */
 export class Containerd {
@@ -14,9 +33,10 @@ export class Containerd {
   readonly hostsDir: string
   readonly configFile: string
   readonly #name: string
+  readonly #clients: Clients
   #process!: RunningProcess
 
-  private constructor(host: Host, name: string) {
+  private constructor(host: Host, name: string, clients: Clients) {
     const dir = join(host.dir, name)
     this.host = host
     this.socket = join(dir, 'c.sock')
@@ -24,18 +44,12 @@ export class Containerd {
     this.hostsDir = join(dir, 'certs.d')
     this.configFile = join(dir, 'config.toml')
     this.#name = name
+    this.#clients = clients
   }
 
-  /**
-   * `mirror` is the URL that all pulls go to first; `insecure` names registries that speak plain HTTP, for direct pulls.
-   * `config` is what stands in its file beside where its own files are: for CRI to read the hosts folder, if absent.
-   * `discardsLayers`: its CRI plugin drops a layer's blob once it is unpacked.
-   */
-  static async start(
-    host: Host,
-    options: { name?: string; mirror?: string; insecure?: readonly string[]; config?: string; discardsLayers?: boolean } = {}
-  ): Promise<Containerd> {
-    const containerd = new Containerd(host, options.name ?? 'containerd')
+  static async start(host: Host, options: ContainerdOptions = {}): Promise<Containerd> {
+    const { clients = INSTALLED, configVersion = clients.containerdConfig } = options
+    const containerd = new Containerd(host, options.name ?? 'containerd', clients)
     const { hostsDir } = containerd
     if (options.mirror !== undefined) {
       write(join(hostsDir, '_default'), 'hosts.toml', `[host."${options.mirror}"]\n  capabilities = ["pull", "resolve"]\n`)
@@ -47,9 +61,11 @@ export class Containerd {
         `server = "http://${registry}"\n[host."http://${registry}"]\n  capabilities = ["pull", "resolve"]\n`
       )
     }
-    const registry = `[plugins."io.containerd.grpc.v1.cri".registry]\n  config_path = "${hostsDir}"\n`
     const dir = dirname(containerd.configFile)
-    write(dir, basename(containerd.configFile), configuration(dir, options.discardsLayers === true) + (options.config ?? registry))
+    const discards = options.discardsLayers === true
+    const cri = configVersion === 2 ? criOfVersion2(discards) : criOfVersion3(discards)
+    const registry = `[plugins."${IMAGES_PLUGIN[configVersion]}".registry]\n  config_path = "${hostsDir}"\n`
+    write(dir, basename(containerd.configFile), `version = ${configVersion}\n${places(dir)}${cri}${options.config ?? registry}`)
     await containerd.#launch()
     return containerd
   }
@@ -65,22 +81,22 @@ export class Containerd {
   }
 
   async #launch(): Promise<void> {
-    this.#process = this.host.start(this.#name, 'containerd', ['--config', this.configFile])
+    this.#process = this.host.start(this.#name, 'containerd', ['--config', this.configFile], { binds: this.#clients.binds })
     await this.#process.ready(async () => (await this.tryCtr(['version'])).code === 0)
   }
 
   /** Runs `ctr` on the host: it resolves names itself, so it has to be there. Throws if it fails. */
   async ctr(args: readonly string[], options?: CommandOptions): Promise<string> {
-    return await this.host.run('ctr', ['--address', this.socket, ...args], options)
+    return await this.host.run('ctr', ['--address', this.socket, ...args], { ...options, binds: this.#clients.binds })
   }
 
   async tryCtr(args: readonly string[], options?: CommandOptions): Promise<CommandResult> {
-    return await this.host.tryRun('ctr', ['--address', this.socket, ...args], options)
+    return await this.host.tryRun('ctr', ['--address', this.socket, ...args], { ...options, binds: this.#clients.binds })
   }
 
   /** Pulls and unpacks an image with `ctr images pull`, by the hosts folder. */
-  async pull(reference: string, options?: CommandOptions): Promise<void> {
-    await this.ctr(['images', 'pull', '--hosts-dir', this.hostsDir, '--snapshotter', 'native', reference], options)
+  async pull(reference: string, ...flags: readonly string[]): Promise<void> {
+    await this.ctr(['images', 'pull', '--hosts-dir', this.hostsDir, '--snapshotter', 'native', ...flags, reference])
   }
 
   /** Fetches an image's content with `ctr content fetch`, without unpacking it. */
@@ -117,18 +133,31 @@ export class Containerd {
   }
 }
 
-function configuration(dir: string, discardsLayers: boolean): string {
-  return `version = 2
-root = "${join(dir, 'root')}"
+function places(dir: string): string {
+  return `root = "${join(dir, 'root')}"
 state = "${join(dir, 'state')}"
-disabled_plugins = ["io.containerd.internal.v1.opt"]
+disabled_plugins = ["io.containerd.internal.v1.opt", "io.containerd.nri.v1.nri"]
 [grpc]
   address = "${join(dir, 'c.sock')}"
-[plugins."io.containerd.grpc.v1.cri"]
+`
+}
+
+function criOfVersion2(discardsLayers: boolean): string {
+  return `[plugins."io.containerd.grpc.v1.cri"]
   disable_cgroup = true
   [plugins."io.containerd.grpc.v1.cri".containerd]
     snapshotter = "native"
     discard_unpacked_layers = ${discardsLayers}
+`
+}
+
+function criOfVersion3(discardsLayers: boolean): string {
+  return `[plugins."io.containerd.cri.v1.images"]
+  snapshotter = "native"
+  discard_unpacked_layers = ${discardsLayers}
+[[plugins."io.containerd.transfer.v1.local".unpack_config]]
+  platform = "linux"
+  snapshotter = "native"
 `
 }
 

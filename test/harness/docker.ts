@@ -1,6 +1,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import type { Host } from './network.ts'
+import { type Clients, INSTALLED } from './clients.ts'
+import type { Bind, Host } from './network.ts'
 import type { RunningProcess } from './process.ts'
 
 /** What an image is to Docker: its id (the config's digest) and the digests of its unpacked layers. */
@@ -16,10 +17,15 @@ interface DockerOptions {
   readonly trust?: string
   /** Whether it is to run containers, with networks between them and ports of the host. */
   readonly containers?: boolean
+  readonly clients?: Clients
+  /** Where it keeps images. */
+  readonly store?: Clients['dockerStores'][number]
 }
 
 /** Without networking, and with a storage driver that works everywhere. */
 const IMAGES_ONLY = { bridge: 'none', 'storage-driver': 'vfs' }
+
+const CONTAINERD_STORE = { features: { 'containerd-snapshotter': true }, 'storage-driver': 'native' }
 
 /** Debian's dockerd on a host, with all its files in a folder of its own. */
 export class Docker {
@@ -27,16 +33,19 @@ export class Docker {
   readonly process: RunningProcess
   readonly configFile: string
   readonly #url: string
+  readonly #binds: readonly Bind[]
 
-  private constructor(host: Host, url: string, configFile: string, process: RunningProcess) {
+  private constructor(host: Host, url: string, configFile: string, process: RunningProcess, binds: readonly Bind[]) {
     this.host = host
+    this.#binds = binds
     this.configFile = configFile
     this.#url = url
     this.process = process
   }
 
   static async start(host: Host, options: DockerOptions): Promise<Docker> {
-    const dir = join(host.dir, 'docker')
+    const name = options.store === 'containerd' ? 'docker-containerd' : 'docker'
+    const dir = join(host.dir, name)
     mkdirSync(dir)
     const url = `unix://${join(dir, 'd.sock')}`
     const config = join(dir, 'daemon.json')
@@ -51,14 +60,16 @@ export class Docker {
         ip6tables: false,
         'ip-forward': false,
         ...(options.containers === true ? {} : IMAGES_ONLY),
+        ...(options.store === 'containerd' && CONTAINERD_STORE),
         ...(options.mirrors && { 'registry-mirrors': options.mirrors }),
         'insecure-registries': options.insecure ?? []
       })
     )
+    const { binds } = options.clients ?? INSTALLED
     const env: Record<string, string> = options.trust === undefined ? {} : { SSL_CERT_FILE: options.trust }
-    const process = host.start('docker', 'dockerd', ['--config-file', config], { env })
-    const docker = new Docker(host, url, config, process)
-    await process.ready(async () => (await host.tryRun('docker', ['--host', url, 'version'])).code === 0, 30_000)
+    const process = host.start(name, 'dockerd', ['--config-file', config], { env, binds })
+    const docker = new Docker(host, url, config, process, binds)
+    await process.ready(async () => (await host.tryRun('docker', ['--host', url, 'version'], { binds })).code === 0, 30_000)
     return docker
   }
 
@@ -84,7 +95,7 @@ export class Docker {
 
   /** Runs `docker`, which must succeed; returns what it printed. */
   run(args: readonly string[]): Promise<string> {
-    return this.host.run('docker', ['--host', this.#url, ...args])
+    return this.host.run('docker', ['--host', this.#url, ...args], { binds: this.#binds })
   }
 
   /** Runs `docker-compose` on this engine in the folder of a compose file; it must succeed. Returns what it printed. */

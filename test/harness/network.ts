@@ -109,23 +109,23 @@ export class Host implements AsyncDisposable {
   }
 
   /** Starts a program on this host; its output goes to `<dir>/<name>.log`. It is stopped with the host. */
-  start(name: string, program: string, args: readonly string[], options: Partial<ProcessOptions> = {}): RunningProcess {
-    const [enter = '', ...enterArgs] = this.#enter(program)
+  start(name: string, program: string, args: readonly string[], options: Partial<ProcessOptions> & WithBinds = {}): RunningProcess {
+    const [enter = '', ...enterArgs] = this.#enter(program, options.binds)
     const started = new RunningProcess(enter, [...enterArgs, ...args], { log: join(this.dir, `${name}.log`), ...options })
     this.#processes.add(started)
     return started
   }
 
   /** Runs a program on this host that must succeed; returns what it printed. */
-  async run(program: string, args: readonly string[], options: CommandOptions = {}): Promise<string> {
+  async run(program: string, args: readonly string[], options: CommandOptions & WithBinds = {}): Promise<string> {
     const result = await this.tryRun(program, args, options)
     if (result.code === 0) return result.stdout
     throw new Error(`${this.name}: ${program} ${args.join(' ')} ended with ${result.code}:\n${result.stdout}\n${result.stderr}`)
   }
 
   /** Runs a program on this host that may fail. */
-  tryRun(program: string, args: readonly string[], options: CommandOptions = {}): Promise<CommandResult> {
-    const [enter = '', ...enterArgs] = this.#enter(program)
+  tryRun(program: string, args: readonly string[], options: CommandOptions & WithBinds = {}): Promise<CommandResult> {
+    const [enter = '', ...enterArgs] = this.#enter(program, options.binds)
     return tryCommand(enter, [...enterArgs, ...args], options)
   }
 
@@ -150,8 +150,10 @@ export class Host implements AsyncDisposable {
    * The command line that runs a program here without forking, so that its pid is the one we started. A mount
    * namespace of its own keeps its mounts and the bound files from the machine, and they go with it.
    */
-  #enter(program: string): string[] {
-    const binds = this.#binds.map(({ from, to }) => `mkdir -p ${to} 2>/dev/null; [ -e ${to} ] && mount --bind ${from} ${to};`).join(' ')
+  #enter(program: string, more: readonly Bind[] = []): string[] {
+    const binds = [...this.#binds, ...more]
+      .map(({ from, to }) => `mkdir -p ${to} 2>/dev/null; [ -e ${to} ] && mount --bind ${from} ${to};`)
+      .join(' ')
     const script = `${binds} exec "$@"`
     return [
       'nsenter',
@@ -169,9 +171,15 @@ export class Host implements AsyncDisposable {
   }
 }
 
-interface Bind {
+/** A file or folder, `from` to be found at `to` by what runs with it. */
+export interface Bind {
   readonly from: string
   readonly to: string
+}
+
+interface WithBinds {
+  /** What this program finds beside what every program of the host does. */
+  readonly binds?: readonly Bind[]
 }
 
 function hostsFile(dir: string, address: string, names: readonly string[]): Bind[] {

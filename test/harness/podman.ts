@@ -1,6 +1,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import type { Host } from './network.ts'
+import { type Clients, INSTALLED } from './clients.ts'
+import type { Bind, Host } from './network.ts'
 
 /** Writes a registries.conf that sends pulls from `registry` to a mirror first: `host:port/prefix`, plain HTTP. */
 export function registriesConf(host: Host, registry: string, mirror: string): string {
@@ -23,12 +24,12 @@ export class Podman {
   readonly host: Host
   readonly #root: string
   readonly #env: Record<string, string>
-  readonly #etc: string | undefined
+  readonly #binds: readonly Bind[]
 
   /** `etc` stands for /etc/containers. */
-  constructor(host: Host, registriesFile?: string, etc?: string) {
+  constructor(host: Host, { registriesFile, etc, clients = INSTALLED }: { registriesFile?: string; etc?: string; clients?: Clients } = {}) {
     this.host = host
-    this.#etc = etc
+    this.#binds = [...(etc === undefined ? [] : [{ from: etc, to: '/etc/containers' }]), ...clients.binds]
     this.#root = join(host.dir, 'p')
     mkdirSync(this.#root)
     this.#env = registriesFile === undefined ? {} : { CONTAINERS_REGISTRIES_CONF: registriesFile }
@@ -55,9 +56,6 @@ export class Podman {
 
   #podman(args: readonly string[]): Promise<string> {
     const storage = ['--root', join(this.#root, 'data'), '--runroot', join(this.#root, 'r'), '--storage-driver', 'vfs']
-    if (this.#etc === undefined) return this.host.run('podman', [...storage, ...args], { env: this.#env })
-    // What runs on a host has mounts of its own, which go with it.
-    const script = 'mount --bind "$0" /etc/containers && exec podman "$@"'
-    return this.host.run('sh', ['-c', script, this.#etc, ...storage, ...args], { env: this.#env })
+    return this.host.run('podman', [...storage, ...args], { env: this.#env, binds: this.#binds })
   }
 }
