@@ -38,6 +38,10 @@ export class SimHost {
   readonly state
   readonly #world: World
   readonly #wants: readonly { digest: Digest; layout: PieceLayout }[]
+  /** Layers that the client reads at a time, those it reads now with the piece it waits for, and how many it has begun. */
+  readonly #reads: number
+  readonly #reading = new Map<Digest, number>()
+  #begun = 0
   readonly has = new Map<Digest, PieceSet>()
   readonly neighbours = new Set<SimHost>()
   readonly #watched = new Map<Digest, Watched>()
@@ -56,7 +60,7 @@ export class SimHost {
 
   constructor(
     world: World,
-    { id, zone, rate }: { readonly id: string; readonly zone: string; readonly rate: number },
+    { id, zone, rate, reads }: { readonly id: string; readonly zone: string; readonly rate: number; readonly reads?: number | undefined },
     wants: readonly { digest: Digest; layout: PieceLayout }[]
   ) {
     this.#world = world
@@ -65,6 +69,7 @@ export class SimHost {
     this.up = new Link(rate)
     this.down = new Link(rate)
     this.#wants = wants
+    this.#reads = reads ?? 0
     this.state = createState(id, world.random, true)
   }
 
@@ -91,7 +96,29 @@ export class SimHost {
       want: true,
       ...(this.#world.statesRates && { rate: this.down.rate * 1000 })
     })
+    this.#readOn()
     queue.after(TICK_MS, () => this.#tick())
+  }
+
+  /** The client goes on to what it reads next: the next piece of a layer, or the next layer. */
+  #readOn(): void {
+    for (const [blob, piece] of this.#reading) {
+      const have = this.has.get(blob) as PieceSet
+      if (!have.has(piece)) continue
+      this.dispatch({ type: 'reader', blob, piece, waiting: false })
+      if (have.complete) this.#reading.delete(blob)
+      else this.#await(blob)
+    }
+    while (this.#reading.size < this.#reads && this.#begun < this.#wants.length) {
+      const { digest } = this.#wants[this.#begun++] as { digest: Digest }
+      if (this.has.get(digest)?.complete === false) this.#await(digest)
+    }
+  }
+
+  #await(blob: Digest): void {
+    const piece = this.has.get(blob)?.firstMissing() ?? 0
+    this.#reading.set(blob, piece)
+    this.dispatch({ type: 'reader', blob, piece, waiting: true })
   }
 
   #tick(): void {
@@ -164,7 +191,9 @@ export class SimHost {
     const fresh = this.has.get(blob)?.add(piece) === true
     if (!fresh) this.duplicateBytes += bytes
     this.dispatch({ type: 'landed', blob, piece, from, bytes })
-    if (fresh) this.#announce(blob, piece)
+    if (!fresh) return
+    this.#announce(blob, piece)
+    this.#readOn()
   }
 
   #complete(blob: Digest): void {

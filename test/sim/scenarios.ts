@@ -3,6 +3,13 @@ import type { Scenario } from './world.ts'
 const GIB = 1024 ** 3
 const gib = { layers: [GIB] }
 
+/** What containerd reads at a time. */
+const reads = 3
+const KIB = 1024
+const small = { layers: Array.from({ length: 64 }, () => 200 * KIB), reads }
+const mixed = { layers: [128 * KIB * KIB, ...small.layers], reads }
+const slowLink = { rate: 10_000_000 }
+
 /** Every situation the policy is judged in. `n` up to 200 runs in the tests, the rest by `node test/sim/run.ts all`. */
 export const SCENARIOS: Readonly<Record<string, Scenario>> = {
   'flash crowd, 12': { ...gib, hosts: 12 },
@@ -53,6 +60,17 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
   'the same, arriving over 10 s': { layers: [128, 96, 32].map((m) => m * 1024 ** 2), hosts: 12, rate: 10_000_000, arrivals: 10_000 },
   '64 layers of 200 KiB, 12': { layers: Array.from({ length: 64 }, () => 200 * 1024), hosts: 12 },
   '64 layers of 200 KiB, 12 at 80 Mbit/s': { layers: Array.from({ length: 64 }, () => 200 * 1024), hosts: 12, rate: 10_000_000 },
+  '64 small layers, read 3 at a time, over 0.1 s, 12': { ...small, hosts: 12, arrivals: 100 },
+  '64 small layers, read 3 at a time, over 1 s, 12': { ...small, hosts: 12, arrivals: 1000 },
+  '64 small layers, read 3 at a time, over 0.1 s, 50': { ...small, hosts: 50, arrivals: 100 },
+  '64 small layers, read 3 at a time, over 1 s, 50': { ...small, hosts: 50, arrivals: 1000 },
+  'the same at 80 Mbit/s, at once, 12': { ...small, ...slowLink, hosts: 12 },
+  'the same at 80 Mbit/s, over 0.1 s, 12': { ...small, ...slowLink, hosts: 12, arrivals: 100 },
+  'the same at 80 Mbit/s, over 1 s, 12': { ...small, ...slowLink, hosts: 12, arrivals: 1000 },
+  'the same at 80 Mbit/s, over 0.1 s, 50': { ...small, ...slowLink, hosts: 50, arrivals: 100 },
+  'the same at 80 Mbit/s, over 1 s, 50': { ...small, ...slowLink, hosts: 50, arrivals: 1000 },
+  '128 MiB and 64 small layers at 80 Mbit/s, 12': { ...mixed, ...slowLink, hosts: 12 },
+  '128 MiB and 64 small layers at 80 Mbit/s, over 1 s, 12': { ...mixed, ...slowLink, hosts: 12, arrivals: 1000 },
   '3 zones, 51': { ...gib, hosts: 51, zones: 3, zoneLink: 2 },
   '3 zones, 1000': { ...gib, hosts: 1000, zones: 3, zoneLink: 4 },
   '3 zones, 10 % die, 51': { ...gib, hosts: 51, zones: 3, zoneLink: 2, deaths: 0.1 }

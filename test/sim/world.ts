@@ -6,6 +6,7 @@ import { SeededRandom } from '@layerswarm/testkit/seeded-random.ts'
 import { TICK_MS as PLANNER_TICK_MS } from '@layerswarm/tracker/planner/limits.ts'
 import type { PlannerMessage } from '@layerswarm/tracker/planner/messages.ts'
 import { createPlanner, step as plan } from '@layerswarm/tracker/planner/step.ts'
+import { alone } from './direct.ts'
 import { EventQueue } from './event-queue.ts'
 import { SimHost } from './host.ts'
 import { Link } from './link.ts'
@@ -33,6 +34,8 @@ export interface Scenario {
   readonly arrivals?: number
   /** The last host arrives when the others have this share. */
   readonly newcomerAt?: number
+  /** Layers that each host's client reads at a time. The bound is then what such a client takes alone, without an agent. */
+  readonly reads?: number
   readonly zones?: number
   /** What passes from one zone to another, each way, over a host's link. */
   readonly zoneLink?: number
@@ -56,6 +59,8 @@ const DEFAULT_RATE = 125_000_000
 const TRACKER_RTT_MS = 6
 /** CPU of the tracker per plan, ms: plans queue. */
 const PLAN_MS = 0.05
+/** Wait for the first byte of a registry's answer, ms. */
+const FIRST_BYTE_MS = 30
 const TIME_LIMIT_MS = 3_600_000
 
 /** A fleet, its network, registry and tracker in virtual time. Agents and tracker decide with the shipped code. */
@@ -70,6 +75,8 @@ export class World {
   readonly #layouts = new Map<Digest, PieceLayout>()
   readonly #fleet
   readonly #scenario: Scenario
+  /** What a host would take alone, ms. */
+  readonly #bound: number
   #unfinished = 0
   #trackerFreeAt = 0
   readonly #zoneLinks = new Map<string, Link>()
@@ -80,21 +87,29 @@ export class World {
     const random = new SeededRandom(scenario.seed ?? 1)
     this.random = () => random.next()
     const rate = scenario.rate ?? DEFAULT_RATE
-    this.registry = new SimRegistry(this.queue, {
+    const registry = {
       rate: rate * (scenario.registry ?? 1),
-      firstByte: 30,
+      firstByte: FIRST_BYTE_MS,
       ranged: scenario.ranged ?? true,
       perConnection: rate * (scenario.perConnection ?? Number.POSITIVE_INFINITY)
-    })
+    }
+    this.registry = new SimRegistry(this.queue, registry)
     this.statesRates = scenario.slowKnown ?? false
     const wants = scenario.layers.map((size, i) => ({ digest: `sha256:${String(i).padStart(64, '0')}` as Digest, layout: layoutOf(size) }))
     for (const { digest, layout } of wants) this.#layouts.set(digest, layout)
+    const size = scenario.layers.reduce((sum, layer) => sum + layer, 0)
+    this.#bound =
+      scenario.reads === undefined ? (size / Math.min(rate, registry.rate)) * 1000 : alone(scenario.layers, rate, registry, scenario.reads)
     const slowHosts = Math.round(scenario.hosts * (scenario.slow ?? 0))
     const slow = new Set<number>()
     while (slow.size < slowHosts) slow.add(Math.floor(this.random() * scenario.hosts))
     this.#fleet = createPlanner({ random: this.random }, Number.NEGATIVE_INFINITY)
     for (let i = 0; i < scenario.hosts; i++) {
-      const host = new SimHost(this, { id: `h${i}`, zone: `z${i % (scenario.zones ?? 1)}`, rate: slow.has(i) ? rate / 10 : rate }, wants)
+      const host = new SimHost(
+        this,
+        { id: `h${i}`, zone: `z${i % (scenario.zones ?? 1)}`, rate: slow.has(i) ? rate / 10 : rate, reads: scenario.reads },
+        wants
+      )
       this.hosts.push(host)
       this.#byId.set(host.id, host)
     }
@@ -173,8 +188,7 @@ export class World {
   run(): Outcome {
     const { hosts: count, arrivals = 0, deaths = 0, newcomerAt, zones = 1 } = this.#scenario
     const size = this.#scenario.layers.reduce((sum, layer) => sum + layer, 0)
-    const rate = this.#scenario.rate ?? DEFAULT_RATE
-    const bound = (size / rate / Math.min(1, this.#scenario.registry ?? 1)) * 1000
+    const bound = this.#bound
     this.#unfinished = count
     this.hosts.forEach((host, i) => {
       this.#plan({ type: 'joined', host: host.id })
