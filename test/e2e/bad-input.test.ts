@@ -200,6 +200,19 @@ test('a key file that cannot be read or is none stops the start with its name an
   }
 })
 
+test('a host that lets others look at its agent lets none of them have it do anything', { timeout: 60_000 }, async () => {
+  const host = fleet.host(3)
+  const open = await Agent.start(host, { ...fleet.agentOptions(), args: ['--admin-listen', '0.0.0.0:5051'] })
+  const { client } = fleet.host(1)
+  const there = `http://${host.address}:5051`
+  assert.equal((await client.http(`${there}/metrics`)).status, 200)
+  const refused = await layerswarm(fleet.host(1), ['gc', '--agent', there])
+  assert.equal(refused.code, 1)
+  assert.match(refused.stderr, /^error: only this host itself may ask for this: asked from .*\nfix: run the command on the agent's host/)
+  assert.equal((await layerswarm(host, ['gc', '--agent', there])).code, 0)
+  await open.process.stop()
+})
+
 test('a full disk: the pull goes through, the agent lives', { timeout: 60_000 }, async () => {
   const host = fleet.host(3)
   const large = await fleet.registry.publish('team/large', { layers: [{ seed: 'large', size: 48 * MIB }] })

@@ -86,6 +86,11 @@ export const ERRORS = {
     remedy: 'use the address that the daemon listens on, as in http://127.0.0.1:5051',
     blame: 'caller'
   },
+  LOCAL_ONLY: {
+    text: 'only this host itself may ask for this',
+    remedy: "run the command on the agent's host; where the agent runs in a container, in there (docker exec)",
+    blame: 'caller'
+  },
   STOPPING: { text: 'the agent is stopping', remedy: 'ask again when it runs', blame: 'local' },
   BLOB_UNKNOWN: { text: 'blob unknown to this repository', remedy: 'check the digest and the repository', blame: 'caller' },
   MANIFEST_UNKNOWN: { text: 'manifest unknown', remedy: 'check the repository and the tag or digest', blame: 'caller' },

@@ -1,4 +1,5 @@
 import type { AddressInfo } from 'node:net'
+import { CONTENT_PATH } from '@layerswarm/core/api/images-api.ts'
 import { PULL_PATH, toldError } from '@layerswarm/core/api/local-api.ts'
 import { STATUS_PATH } from '@layerswarm/core/api/status-api.ts'
 import type { Clock } from '@layerswarm/core/clock.ts'
@@ -9,6 +10,7 @@ import type { Logger } from '@layerswarm/core/log.ts'
 import type { MetricsRegistry } from '@layerswarm/core/metrics.ts'
 import Fastify, { type FastifyError, type FastifyInstance, type FastifyReply } from 'fastify'
 import type { BlobStore, ImageService, LocalImageService } from '../ports.ts'
+import { checkCaller } from './callers.ts'
 import { addImageRoutes } from './image-routes.ts'
 import { readPullRequest, streamPull } from './pull-stream.ts'
 
@@ -45,8 +47,11 @@ const MAX_BODY_BYTES = 64 * 1024
 /** A few commands and a metrics scraper. */
 const MAX_CONNECTIONS = 128
 
+const READING = new Set(['GET', 'HEAD'])
+
 const STATUSES: Readonly<Record<string, number>> = {
   HOST_NOT_ALLOWED: 403,
+  LOCAL_ONLY: 403,
   ORIGIN_NOT_ALLOWED: 403,
   PATH_UNKNOWN: 404,
   BLOB_UNKNOWN: 404,
@@ -115,8 +120,9 @@ export class Admin implements AsyncDisposable {
     app.server.maxConnections = MAX_CONNECTIONS
     // A browser sends JSON to another site only after asking, which nothing here answers; plain text it just sends.
     app.removeContentTypeParser('text/plain')
-    app.addHook('onRequest', async ({ headers, method }) => {
+    app.addHook('onRequest', async ({ headers, method, url, socket }) => {
       checkHost(this.address?.host ?? '', headers.host)
+      if (!READING.has(method) || url.startsWith(CONTENT_PATH)) checkCaller(socket)
       // Browsers name the page with every request that may change something, and no page belongs here.
       if (headers.origin !== undefined && method !== 'GET') {
         throw new LayerswarmError('ORIGIN_NOT_ALLOWED', { detail: JSON.stringify(headers.origin.slice(0, 100)) })

@@ -291,3 +291,30 @@ test('content is let go of once it was sent, and where its client has gone befor
     await disposed.promise
   }
 })
+
+test('what changes something, and content, is for callers on this host', async () => {
+  await using fixture = await Fixture.start()
+  const { app } = fixture.admin
+  const scope = 'scope=docker.io/library/app&kind=blob'
+  const guarded = [
+    ['POST', '/v1/pull', { image: 'app:1' }],
+    ['POST', '/v1/push', { image: 'app:1', from: { image: 'app:1' } }],
+    ['POST', '/v1/check', {}],
+    ['POST', '/v1/gc', undefined],
+    ['POST', `/v1/blobs/${DIGEST}`, {}],
+    ['GET', `/v1/content/${DIGEST}?${scope}`, undefined]
+  ] as const
+  for (const [method, url, payload] of guarded) {
+    const ask = { method, url, ...(payload && { payload }) }
+    for (const remoteAddress of ['192.0.2.7', '::ffff:192.0.2.7', '2001:db8::7']) {
+      const { statusCode, body } = await app.inject({ ...ask, remoteAddress })
+      assert.deepEqual([statusCode, JSON.parse(body).error.code], [403, 'LOCAL_ONLY'], url)
+    }
+    for (const remoteAddress of ['127.0.0.1', '::1', '::ffff:127.0.0.1']) {
+      assert.notEqual((await app.inject({ ...ask, remoteAddress })).statusCode, 403, url)
+    }
+  }
+  for (const url of ['/healthz', '/readyz', '/metrics', '/v1/status', '/v1/images', '/v1/blobs']) {
+    assert.equal((await app.inject({ url, remoteAddress: '192.0.2.7' })).statusCode, 200, url)
+  }
+})

@@ -15,6 +15,9 @@
  *   {error: {code, message, remedy}}           code: one of the error table, or UNKNOWN
  * counts is {local, peer, registry}: bytes that were here already, and those that came from where.
  *
+ * Whatever changes something here, and content itself, is for callers on the same host; where the address is beyond
+ * loopback, others get 403 LOCAL_ONLY. Health, metrics, status and lists they may read.
+ *
  * A request that cannot be begun is answered with a status from 400 on and one document `{error: …}`.
  */
 import { z } from 'zod'
