@@ -84,7 +84,7 @@ export class SimHost {
     this.startedAt = queue.now
     for (const { digest, layout } of this.#wants) {
       this.has.set(digest, new PieceSet(layout.pieces))
-      this.dispatch({ type: 'open', blob: digest, layout, have: new PieceSet(layout.pieces) })
+      this.dispatch({ type: 'open', blob: digest, layout, have: new PieceSet(layout.pieces), pull: 'sim/image' })
       this.dispatch({ type: 'map', blob: digest, proven: true })
     }
     this.#world.tell(this, {

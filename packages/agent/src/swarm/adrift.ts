@@ -14,7 +14,7 @@ const TRACKER_GRACE_MS = 1000
  */
 const LAST_RESORT_MS = 5000
 /**
- * The same for a blob of one piece, ms: manifests and configs, without which nothing else of an image can begin, and
+ * The same for a blob of one piece of whose image nothing arrives, ms: manifests and configs, without which nothing else of an image can begin, and
  * whose clients are answered within five seconds. Half of that is left to the registry. Sooner, hosts that are still
  * connecting to each other would all ask for a manifest, and some registries count that as a pull each.
  */
@@ -49,11 +49,18 @@ function assign(state: SwarmState, blob: BlobState, pieces: readonly number[]): 
   for (const piece of pieces) setAssigned(state, blob, piece, true)
 }
 
+/** When something arrived last of any blob of a pull: a small layer waits behind the others of its image. */
+function arrivedOf(state: SwarmState, pull: string): number {
+  let at = Number.NEGATIVE_INFINITY
+  for (const blob of state.blobs.values()) if (blob.pull === pull) at = Math.max(at, blob.arrivedAt)
+  return at
+}
+
 /** Takes the runs whose turn has come by owner order, and everything when nothing arrives at all. */
 export function takeOrphanedRuns(state: SwarmState, blob: BlobState, now: number): void {
   if (blob.registryRefused || now < blob.registryRetryAt) return
   const small = blob.layout.pieces === 1
-  const arrivedAt = small ? blob.arrivedAt : Math.max(blob.arrivedAt, state.arrivedAt)
+  const arrivedAt = small ? arrivedOf(state, blob.pull) : Math.max(blob.arrivedAt, state.arrivedAt)
   if (now - arrivedAt >= (small ? SMALL_LAST_RESORT_MS : LAST_RESORT_MS)) {
     for (let piece = 0; piece < blob.layout.pieces; piece++) {
       if (uncovered(state, blob, piece) || isUnanswered(state, blob, piece)) setAssigned(state, blob, piece, true)
@@ -72,7 +79,9 @@ export function takeOrphanedRuns(state: SwarmState, blob: BlobState, now: number
 
 /** Looks farther for pieces that no neighbour has, or would give, while this host has nothing to do: in other zones, and by the tracker. */
 export function reportOrphans(state: SwarmState, blob: BlobState, now: number): SwarmCommand[] {
-  const idle = blob.requests.size === 0 && blob.assigned.count === 0
+  // One of which nothing is here or read waits for its turn while the host is busy with others.
+  const waits = blob.have.count === 0 && blob.readers.size === 0 && state.requests > 0
+  const idle = blob.requests.size === 0 && blob.assigned.count === 0 && !waits
   if (!idle) blob.idleSince = undefined
   else blob.idleSince ??= now
   if (blob.idleSince === undefined || now - blob.idleSince < ORPHAN_IDLE_MS) return []

@@ -4,8 +4,14 @@ import { removeHolder, removeRequest, setSuspect } from './derived.ts'
 import { fetchInstead } from './leases.ts'
 import type { SwarmCommand } from './messages.ts'
 import { isStalled } from './policy.ts'
-import type { Neighbour, SwarmState } from './state.ts'
+import type { BlobState, Neighbour, SwarmState } from './state.ts'
+import { neighboursInZone } from './zones.ts'
 
+/** With fewer live neighbours than this the tracker is asked for more. */
+const ENOUGH_NEIGHBOURS = 12
+const ASK_MS = 300
+/** Asking again and again in a small fleet finds nobody new: the interval grows to this, ms. */
+const ASK_MOST_MS = 5000
 /** A host that holds everything has no news to send: after this long it is tried again, and then after twice as long, ms. */
 const PROBATION_MS = 2000
 
@@ -70,4 +76,24 @@ export function stalls(state: SwarmState, now: number): SwarmCommand[] {
     for (const blob of state.blobs.values()) fetchInstead(state, blob)
   }
   return commands
+}
+
+/** Asks the tracker for more: once for all blobs of an image, which the same hosts fetch, naming one after another. */
+export function askForNeighbours(state: SwarmState, now: number): SwarmCommand[] {
+  const live = neighboursInZone(state)
+  if (!state.trackerUp || live >= ENOUGH_NEIGHBOURS) return []
+  const pulls = new Map<string, { next: BlobState; askedAt: number }>()
+  for (const blob of state.blobs.values()) {
+    if (!blob.planned || blob.completeAt !== undefined) continue
+    const pull = pulls.get(blob.pull) ?? { next: blob, askedAt: blob.askedPeersAt }
+    pulls.set(blob.pull, {
+      next: blob.askedPeersAt < pull.next.askedPeersAt ? blob : pull.next,
+      askedAt: Math.max(pull.askedAt, blob.askedPeersAt)
+    })
+  }
+  return [...pulls.values()].flatMap(({ next, askedAt }): SwarmCommand[] => {
+    if (now - askedAt < Math.min(ASK_MOST_MS, Math.max(ASK_MS, (now - next.openedAt) / 2))) return []
+    next.askedPeersAt = now
+    return [{ type: 'tell', note: { t: 'peers', blob: next.digest, live } }]
+  })
 }

@@ -10,7 +10,7 @@ import { available, finish, landed, requestFailed } from './arrivals.ts'
 import { addRequest, refresh, removeHolder, removeRequest, setAssigned } from './derived.ts'
 import { grantLeases, registryFailed, report, revokeLeases, startFetches, stopIdleFetches } from './leases.ts'
 import type { BlobEvent, SwarmCommand, SwarmEvent } from './messages.ts'
-import { neighbourDown, neighbourUp, stalls } from './neighbours.ts'
+import { askForNeighbours, neighbourDown, neighbourUp, stalls } from './neighbours.ts'
 import { chooseHedges, chooseHolder, chooseNeighbour, choosePiece, requestLimit } from './policy.ts'
 import { arriving } from './progress.ts'
 import { type BlobState, beginToFetch, createBlob, faring, type Neighbour, type SwarmState } from './state.ts'
@@ -18,11 +18,6 @@ import { importAnyway, neighboursInZone, noteZones, takePlace } from './zones.ts
 
 /** Neighbours of the own zone beyond which no more are dialled. */
 const MAX_NEIGHBOURS = 20
-/** With fewer live neighbours than this the tracker is asked for more. */
-const ENOUGH_NEIGHBOURS = 12
-const ASK_PEERS_MS = 300
-/** Asking again and again in a small fleet finds nobody new: the interval grows to this, ms. */
-const ASK_PEERS_MOST_MS = 5000
 /** How long a finished blob stays watched for its last leased pieces to spread, ms. */
 const RETIRE_MS = 5000
 
@@ -56,7 +51,11 @@ function apply(state: SwarmState, event: SwarmEvent, now: number): SwarmCommand[
       return [...state.neighbours.keys()].map((peer) => ({ type: 'observe', peer, blob: event.blob }))
     }
     case 'tick':
-      return [...stalls(state, now), ...[...state.blobs.values()].flatMap((blob) => tickBlob(state, blob, now))]
+      return [
+        ...stalls(state, now),
+        ...[...state.blobs.values()].flatMap((blob) => tickBlob(state, blob, now)),
+        ...askForNeighbours(state, now)
+      ]
     default: {
       const blob = state.blobs.get(event.blob)
       return blob === undefined ? [] : applyToBlob(state, blob, event, now)
@@ -193,12 +192,6 @@ function tickBlob(state: SwarmState, blob: BlobState, now: number): SwarmCommand
     blob.hedges++
     addRequest(state, blob, holder, request.piece, now)
     commands.push({ type: 'request', peer: holder.id, blob: blob.digest, piece: request.piece, faring: faring(state, now) })
-  }
-  const wait = Math.min(ASK_PEERS_MOST_MS, Math.max(ASK_PEERS_MS, (now - blob.openedAt) / 2))
-  const live = neighboursInZone(state)
-  if (state.trackerUp && blob.planned && live < ENOUGH_NEIGHBOURS && now - blob.askedPeersAt >= wait) {
-    blob.askedPeersAt = now
-    commands.push({ type: 'tell', note: { t: 'peers', blob: blob.digest, live } })
   }
   takeOrphanedRuns(state, blob, now)
   commands.push(...reportOrphans(state, blob, now))

@@ -146,6 +146,22 @@ describe('the last resort', () => {
     )
   })
 
+  test('a small layer waits behind the others of its image, and a manifest not behind other images', () => {
+    const host = new TestHost()
+    const [manifest, layer] = [digestNamed('manifest'), digestNamed('small layer')]
+    host.up('a')
+    host.open(64, { pull: 'image' })
+    host.open(1, { blob: layer, pull: 'image' })
+    host.open(1, { blob: manifest, pull: 'another' })
+    const fetched: string[] = []
+    for (const piece of range(0, 20)) {
+      host.has('a', [piece])
+      fetched.push(...of(host.pass(250), 'fetch').map(({ blob }) => blob))
+      host.landed(piece, 'a')
+    }
+    assert.deepEqual(fetched, [manifest])
+  })
+
   test('anything that arrives puts it off', () => {
     const host = new TestHost()
     host.up('a')
@@ -204,6 +220,23 @@ describe('pieces that no neighbour has', () => {
     assert.deepEqual(notes(alone(8).pass(1000), 'orphans'), [], 'nor without a tracker')
   })
 
+  test('are no orphans while their blob only waits for its turn, unless a client reads it', () => {
+    const host = new TestHost()
+    const [waiting, read] = [digestNamed('waiting'), digestNamed('read')]
+    host.up('a')
+    host.open(64)
+    host.open(1, { blob: waiting })
+    host.open(1, { blob: read })
+    host.step({ type: 'reader', blob: read, piece: 0, waiting: true })
+    host.has('a', [1])
+    assert.deepEqual(
+      notes(host.pass(1000), 'orphans').map(({ blob }) => blob),
+      [read]
+    )
+    host.landed(1, 'a')
+    assert.ok(notes(host.pass(1000), 'orphans').some(({ blob }) => blob === waiting))
+  })
+
   test('may be held by a neighbour that hangs', () => {
     const host = new TestHost()
     host.up('hung')
@@ -247,6 +280,15 @@ describe('more neighbours', () => {
     host.up(...range(0, 12).map((i) => `p${i}`))
     assert.deepEqual(notes(host.pass(6000), 'peers'), [])
   })
+})
+
+test('more neighbours are asked for once for all blobs of an image', () => {
+  const host = new TestHost()
+  const layers = range(0, 8).map((i) => digestNamed(`layer ${i}`))
+  for (const blob of layers) host.open(1, { blob, pull: 'image' })
+  host.open(1, { pull: 'another' })
+  const asked = notes(host.pass(650), 'peers').map(({ blob }) => blob)
+  assert.deepEqual(asked, [layers[0], BLOB, layers[1], BLOB])
 })
 
 describe('giving up', () => {
