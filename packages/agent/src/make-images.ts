@@ -38,7 +38,7 @@ interface MadeImages {
 
 /** The images of a host, with or without a daemon. */
 export function createImages({ config, registry, store, foreign, look, content, index, find, clock, log }: ImageParts): MadeImages {
-  const runtime = new ContainerdImages({ find })
+  const runtime = new ContainerdImages({ find, clock })
   const images = new Images({ registry, index, content, runtime, clock, log }, { staleTags: config.staleTags })
   const containerd = new ForeignImages({ store, index, log })
   const { uploads } = registry

@@ -6,6 +6,8 @@ import { API } from './api-definition.ts'
 
 /** Every answer is read from containerd's database; one that takes longer will not come. */
 const CALL_MS = 30_000
+/** It goes by itself one day: nobody waits for a containerd that hangs. */
+const PARTING_MS = 3_000
 /** A page of content with its labels, or all images of a namespace, is far smaller. */
 const MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 
@@ -146,7 +148,7 @@ export class ContainerdClient implements Disposable {
   }
 
   async deleteLease(id: string, scope: CallScope): Promise<void> {
-    await this.#call('leases', 'Delete', { id, sync: false }, scope, {})
+    await this.#call('leases', 'Delete', { id, sync: false }, scope, { deadline: PARTING_MS })
   }
 
   /** A stream of writes to one blob, each answered by one reply. */
@@ -220,8 +222,11 @@ export function isAlreadyThere(error: unknown): boolean {
 /** CONTAINERD_FAILED for whatever gRPC throws, without the words that it puts around the reason. */
 export function failure(error: unknown): LayerswarmError {
   const text = error instanceof Error && 'details' in error && typeof error.details === 'string' ? error.details : describeError(error)
-  const reason = /Last error: (?:Error: )?(.+?)\. Resolution note/s.exec(text)?.[1] ?? text
   const code = error instanceof Error && 'code' in error ? error.code : undefined
+  const reason =
+    code === grpc.status.DEADLINE_EXCEEDED
+      ? 'it gives no answer'
+      : (/Last error: (?:Error: )?(.+?)\. Resolution note/s.exec(text)?.[1] ?? text)
   return new LayerswarmError('CONTAINERD_FAILED', { cause: Object.assign(new Error(reason.slice(0, MAX_REASON)), { code }) })
 }
 

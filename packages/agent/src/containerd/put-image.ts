@@ -1,11 +1,18 @@
 import { randomUUID } from 'node:crypto'
-import { LayerswarmError } from '@layerswarm/core/errors.ts'
+import type { Clock } from '@layerswarm/core/clock.ts'
+import { within } from '@layerswarm/core/deadline.ts'
+import { isLayerswarmError, LayerswarmError } from '@layerswarm/core/errors.ts'
 import type { Manifest } from '@layerswarm/core/image/manifest.ts'
 import type { Abortable, RuntimeContent, RuntimeImage } from '../ports.ts'
 import { type CallScope, ContainerdClient, failure, isAlreadyThere, type WriteReply, type WriteRequest } from './client.ts'
 
 /** A pull that was killed leaves its content to containerd's collector after this long, as with `ctr`. */
 const LEASE_MS = 24 * 3600 * 1000
+
+/** An answer to a part of a blob, a few MiB at most, from a disk that others keep busy. */
+const ANSWER_MS = 60_000
+/** At its end containerd brings a blob to the disk, which on the slowest takes so many bytes a millisecond. */
+const SLOWEST_DISK = 4_000
 
 /**
  * Makes an image known to containerd through its API, so that it knows what holds what; nothing is unpacked.
@@ -15,7 +22,7 @@ const LEASE_MS = 24 * 3600 * 1000
 export async function putImage(
   socket: string,
   { namespace, name, root, content }: RuntimeImage,
-  options: Abortable = {}
+  { clock, ...options }: Abortable & { readonly clock: Clock }
 ): Promise<{ blobs: number; bytes: number }> {
   using client = new ContainerdClient(socket)
   const lease = `layerswarm-${randomUUID()}`
@@ -27,7 +34,7 @@ export async function putImage(
     const digests = new Set(content.map(({ digest }) => digest))
     for (const one of content) {
       const labels = one.manifest === undefined ? {} : labelsOf(one.manifest, digests)
-      if (await give(client, one, labels, scope, options)) {
+      if (await give(client, one, labels, { ...options, scope, clock })) {
         given.blobs++
         given.bytes += one.size
       } else if (one.manifest !== undefined) await client.labelContent(one.digest, labels, scope, options)
@@ -62,19 +69,19 @@ async function give(
   client: ContainerdClient,
   { digest, size, read }: RuntimeContent,
   labels: Readonly<Record<string, string>>,
-  scope: Required<CallScope>,
-  { signal }: Abortable
+  { scope, clock, signal }: Abortable & { readonly scope: Required<CallScope>; readonly clock: Clock }
 ): Promise<boolean> {
   signal?.throwIfAborted()
   const stream = client.write(scope)
   const cancel = (): void => stream.cancel()
   signal?.addEventListener('abort', cancel, { once: true })
   const replies: AsyncIterator<WriteReply> = stream[Symbol.asyncIterator]()
-  const ask = async (request: WriteRequest): Promise<WriteReply> => {
+  const ask = async (request: WriteRequest, ms = ANSWER_MS): Promise<WriteReply> => {
+    const late = () => new LayerswarmError('CONTAINERD_FAILED', { detail: `it has given no answer for ${Math.round(ms / 1000)} s` })
     stream.write(request)
-    const { value, done } = await replies.next().catch((error: unknown) => {
+    const { value, done } = await within({ clock, ms, late, signal }, () => replies.next()).catch((error: unknown) => {
       signal?.throwIfAborted()
-      throw failure(error)
+      throw isLayerswarmError(error) ? error : failure(error)
     })
     if (done === true) throw new LayerswarmError('CONTAINERD_FAILED', { detail: 'it ended a write' })
     return value
@@ -91,7 +98,7 @@ async function give(
         at += data.byteLength
       }
     }
-    await ask({ action: 'COMMIT', offset: size, total: size, expected: digest, labels })
+    await ask({ action: 'COMMIT', offset: size, total: size, expected: digest, labels }, ANSWER_MS + size / SLOWEST_DISK)
     return offset !== size
   } catch (error) {
     if (isAlreadyThere(error)) return false

@@ -36,6 +36,10 @@ export class FakeContainerd implements AsyncDisposable {
   written = 0
   /** Writes fail with this. */
   broken: grpc.status | undefined
+  /** Requests to write of this kind are not answered. */
+  silent: WriteMessage['action'] | undefined
+  /** Resolves at the first of these. */
+  readonly silenced = Promise.withResolvers<void>()
   /** Names that something is being written under. */
   readonly #locked = new Set<string>()
   #subscribers = new Set<grpc.ServerWritableStream<unknown, unknown>>()
@@ -169,6 +173,7 @@ export class FakeContainerd implements AsyncDisposable {
       expected = message.expected || expected
       const refuse = (code: grpc.status): void => void stream.emit('error', { code, details: 'refused' })
       if (this.broken !== undefined && message.action === 'WRITE') return refuse(this.broken)
+      if (message.action === this.silent) return this.silenced.resolve()
       if (content.has(expected)) return refuse(grpc.status.ALREADY_EXISTS)
       if (message.action === 'STAT') {
         if (this.#locked.has(message.ref)) return refuse(grpc.status.UNAVAILABLE)

@@ -2,9 +2,11 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import grpc from '@grpc/grpc-js'
 import type { RuntimeContent } from '@layerswarm/agent/ports.ts'
+import { type Clock, systemClock } from '@layerswarm/core/clock.ts'
 import { describeError } from '@layerswarm/core/errors.ts'
 import { MEDIA_TYPES, parseManifest } from '@layerswarm/core/image/manifest.ts'
 import { fails } from '@layerswarm/testkit/blob-steps.ts'
+import { ManualClock } from '@layerswarm/testkit/manual-clock.ts'
 import { buildImage } from '@layerswarm/testkit/oci-image.ts'
 import { ContainerdImages } from '../../src/containerd/containerd-images.ts'
 import { FakeContainerd } from './fake-containerd.ts'
@@ -25,8 +27,8 @@ const content: RuntimeContent[] = [
 ]
 const wanted = { namespace: 'default', name: 'registry.example.com/team/app:1', root: image.root, content }
 
-function importer(fake: FakeContainerd): ContainerdImages {
-  return new ContainerdImages({ find: async () => ({ socket: fake.socket, content: undefined }) })
+function importer(fake: FakeContainerd, clock: Clock = systemClock): ContainerdImages {
+  return new ContainerdImages({ find: async () => ({ socket: fake.socket, content: undefined }), clock })
 }
 
 test('containerd gets what it lacks, held by a lease meanwhile and by labels from then on', async () => {
@@ -79,7 +81,7 @@ test('a refusal, a missing containerd and an end to waiting leave no lease', asy
   fake.broken = grpc.status.RESOURCE_EXHAUSTED
   await assert.rejects(importer(fake).put(wanted), fails('CONTAINERD_FAILED'))
   assert.equal(fake.leases.size, 0)
-  await assert.rejects(new ContainerdImages({ find: async () => undefined }).put(wanted), fails('CONTAINERD_FAILED'))
+  await assert.rejects(new ContainerdImages({ find: async () => undefined, clock: systemClock }).put(wanted), fails('CONTAINERD_FAILED'))
   fake.broken = undefined
   const stop = new AbortController()
   const endless: RuntimeContent = {
@@ -101,5 +103,47 @@ test('whether it would take an image is known beforehand', async () => {
   await importer(fake).ready()
   await fake.stop()
   await assert.rejects(importer(fake).ready(), (error) => /cannot be used.*ENOENT/.test(describeError(error)))
-  await assert.rejects(new ContainerdImages({ find: async () => undefined }).ready(), fails('CONTAINERD_FAILED'))
+  await assert.rejects(new ContainerdImages({ find: async () => undefined, clock: systemClock }).ready(), fails('CONTAINERD_FAILED'))
+})
+
+for (const [action, bound] of [
+  ['STAT', 60_000],
+  ['WRITE', 60_000],
+  // Which includes what a slow disk needs for this blob.
+  ['COMMIT', 61_000]
+] as const) {
+  test(`a containerd that hangs at a ${action} is waited for no longer than an answer may take`, async () => {
+    await using fake = await FakeContainerd.start()
+    const clock = new ManualClock()
+    fake.silent = action
+    const waiting = assert.rejects(importer(fake, clock).put(wanted), { code: 'CONTAINERD_FAILED', message: /given no answer for 6\d s/ })
+    let ended = false
+    void waiting.finally(() => {
+      ended = true
+    })
+    await fake.silenced.promise
+    await clock.advance(59_000)
+    assert.equal(ended, false)
+    await clock.advance(bound - 59_000)
+    await waiting
+    assert.equal(fake.leases.size, 0)
+  })
+}
+
+test('content that comes slowly is waited for as long as it takes', async () => {
+  await using fake = await FakeContainerd.start()
+  const clock = new ManualClock()
+  const bytes = Buffer.concat(await Array.fromAsync(image.blobs.get(layer.digest)?.open() ?? []))
+  const slow: RuntimeContent = {
+    digest: layer.digest,
+    size: layer.size,
+    manifest: undefined,
+    read: async function* () {
+      for (let at = 0; at < bytes.byteLength; at += 1_000_000) {
+        await clock.advance(600_000)
+        yield bytes.subarray(at, at + 1_000_000)
+      }
+    }
+  }
+  assert.deepEqual(await importer(fake, clock).put({ ...wanted, content: [slow] }), { blobs: 1, bytes: layer.size })
 })
