@@ -157,6 +157,11 @@ function isError(line: unknown): line is ErrorReply {
 export function reported({ error: { code, message } }: ErrorReply): Error {
   if (!(code in ERRORS)) return new Error(message)
   const known = code as ErrorCode
-  const prefix = `${ERRORS[known].text}: `
-  return new LayerswarmError(known, message.startsWith(prefix) ? { detail: message.slice(prefix.length) } : {})
+  const { text } = ERRORS[known]
+  if (!message.startsWith(text)) return new LayerswarmError(known)
+  const rest = message.slice(text.length)
+  if (rest.startsWith(': ')) return new LayerswarmError(known, { detail: rest.slice(2) })
+  // One without a detail is told with what caused it, in brackets.
+  const cause = /^ \((.*)\)$/s.exec(rest)?.[1]
+  return new LayerswarmError(known, cause === undefined ? {} : { cause: new Error(cause) })
 }
