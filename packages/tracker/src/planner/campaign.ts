@@ -4,7 +4,7 @@ import { PieceSet } from '@layerswarm/core/piece-set.ts'
 import { Candidates } from '../state/candidates.ts'
 import type { Blob, Campaign, FleetState, Holder, Host, LeasedRun } from '../state/model.ts'
 import { type Dispute, noteAuthor } from '../state/trust.ts'
-import { HOLDERS_PER_BLOB } from './limits.ts'
+import { HOLDERS_PER_BLOB, RUNS_OUT_PER_BLOB } from './limits.ts'
 import type { UnsignedLease } from './messages.ts'
 
 /** Run times kept for the median. */
@@ -47,7 +47,7 @@ export function startCampaign(state: FleetState, blob: Blob, layout: PieceLayout
 }
 
 export function endCampaign(state: FleetState, campaign: Campaign): void {
-  for (const holder of campaign.holders.values()) holder.host.outstanding -= holder.open.size
+  for (const holder of campaign.holders.values()) for (const run of holder.open.keys()) countOut(holder, run, -1)
   state.campaigns.delete(campaign)
   campaign.blob.campaign = undefined
 }
@@ -139,20 +139,32 @@ export function holderOf(campaign: Campaign, host: Host): Holder {
   return holder
 }
 
+/** Whether all runs of the blob may be out at once. */
+export function isBrief(campaign: Campaign): boolean {
+  return campaign.runs <= RUNS_OUT_PER_BLOB
+}
+
+function countOut({ campaign, host }: Holder, run: number, by: 1 | -1): void {
+  host.outstanding += by
+  if (!isBrief(campaign)) return
+  host.brief.runs += by
+  host.brief.bytes += by * runBytes(campaign, run)
+}
+
 export function addLease(holder: Holder, run: number, serial: number, instead: string | undefined, now: number): LeasedRun {
   const lease: LeasedRun = { run, holder, serial, instead, since: now, progressAt: now, got: 0, spread: 0 }
   const { host } = holder
   if (host.outstanding === 0) Object.assign(host.meter, { since: now, bytes: 0, ahead: 0, busySince: now, progressAt: now })
   holder.open.set(run, lease)
   holder.campaign.leased.set(run, lease)
-  host.outstanding++
+  countOut(holder, run, 1)
   return lease
 }
 
 /** The lease is over. Whether the run goes out again is the caller's question. */
 export function dropLease(lease: LeasedRun): void {
   const { holder, run } = lease
-  if (holder.open.delete(run)) holder.host.outstanding--
+  if (holder.open.delete(run)) countOut(holder, run, -1)
   holder.fetched.delete(run)
   if (holder.campaign.leased.get(run) === lease) holder.campaign.leased.delete(run)
 }
@@ -161,7 +173,7 @@ export function dropLease(lease: LeasedRun): void {
 export function markFetched(lease: LeasedRun, now: number): void {
   const { holder, run } = lease
   if (!holder.open.delete(run)) return
-  holder.host.outstanding--
+  countOut(holder, run, -1)
   holder.fetched.set(run, lease)
   holder.campaign.fetchedBy.set(run, holder.host)
   if (holder.campaign.dispute !== undefined) noteAuthor(holder.campaign.dispute, run, holder.host.id)

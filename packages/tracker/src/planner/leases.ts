@@ -9,6 +9,7 @@ import {
   addLease,
   dropLease,
   holderOf,
+  isBrief,
   medianOf,
   needsRegistry,
   putBack,
@@ -122,10 +123,21 @@ export function tryHold(campaign: Campaign, host: Host, now: number): Holder | u
   return holderOf(campaign, host)
 }
 
+/**
+ * Whether a brief blob had better wait for another host: this one has of such blobs what it fetches in LEASE_AHEAD_MS.
+ * With more, the first that asks for an image of small layers would fetch all of it, and the others wait for its uplink.
+ * Runs of long blobs do not count, else small layers would wait until those are through.
+ */
+export function isBusy(campaign: Campaign, { brief, meter }: Host): boolean {
+  if (!isBrief(campaign) || brief.runs < FIRST_PLAN_RUNS) return false
+  return meter.rate === undefined || brief.bytes >= (meter.rate * LEASE_AHEAD_MS) / 1000
+}
+
 /** Fills places of holders from those who asked, oldest first; a slow host only where there is no other at all. */
 export function promote(state: FleetState, campaign: Campaign, now: number, out: Outbox): void {
   if (now < state.quietUntil) return
   let slow: Host | undefined
+  let busy = false
   let looked = 0
   for (const host of campaign.candidates) {
     if (waitingRuns(campaign) === 0 || activeHolders(campaign) >= placesOf(campaign) || ++looked > MAX_LOOKED_AT) return
@@ -135,11 +147,15 @@ export function promote(state: FleetState, campaign: Campaign, now: number, out:
       campaign.candidates.add(host)
       continue
     }
+    if (isBusy(campaign, host)) {
+      busy = true
+      continue
+    }
     const holder = tryHold(campaign, host, now)
     if (holder !== undefined) refillAndTell(state, holder, now, out)
     else slow ??= host
   }
-  if (slow === undefined || activeHolders(campaign) > 0) return
+  if (slow === undefined || busy || activeHolders(campaign) > 0) return
   const last = holderOf(campaign, slow)
   last.retired = false
   refillAndTell(state, last, now, out)

@@ -91,7 +91,8 @@ function lease(state: FleetState, host: Host, wanted: readonly Blob[], now: numb
   if (now < state.quietUntil) return
   const holders: Holder[] = []
   for (const { campaign } of wanted) {
-    if (host.outstanding >= FIRST_PLAN_RUNS) break
+    // The first is for a client that asks for it now, whatever else the host has in hand.
+    if (holders.length > 0 && host.outstanding >= FIRST_PLAN_RUNS) break
     const holder = campaign === undefined ? undefined : tryHold(campaign, host, now)
     if (holder === undefined) continue
     grantFirst(state, holder, now)

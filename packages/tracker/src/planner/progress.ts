@@ -3,8 +3,8 @@ import { pieceLength, RUN_PIECES, runOf } from '@layerswarm/core/piece-layout.ts
 import type { AgentMessage } from '@layerswarm/core/wire/directory-protocol.ts'
 import { memberCount } from '../state/facts.ts'
 import type { Campaign, FleetState, Holder, Host, LeasedRun, Meter } from '../state/model.ts'
-import { allPieces, dropLease, holderOf, markFetched, runBytes } from './campaign.ts'
-import { dismiss, giveUp, handOut, isEligible, medianHolderRate, refillAndTell, tryHold } from './leases.ts'
+import { allPieces, dropLease, holderOf, isBrief, markFetched, runBytes } from './campaign.ts'
+import { dismiss, giveUp, handOut, isBusy, isEligible, medianHolderRate, refillAndTell, tryHold } from './leases.ts'
 import {
   FIRST_PLAN_RUNS,
   LATE_FACTOR,
@@ -50,14 +50,13 @@ export function takeReport(state: FleetState, host: Host, report: Report, now: n
   startMore(state, host, now, out)
 }
 
-/** Layers whose run 0 nobody has yet: the host gets them as it works off those of its plan, in the image's order. */
+/** Layers whose run 0 nobody has yet: the host gets them as it works off those that it has, in the image's order. */
 function startMore(state: FleetState, host: Host, now: number, out: Outbox): void {
-  if (host.outstanding >= FIRST_PLAN_RUNS) return
   for (const { campaign } of host.wants.keys()) {
     if (campaign === undefined || campaign.next > 0 || !campaign.candidates.has(host)) continue
+    if (isBrief(campaign) ? isBusy(campaign, host) : host.outstanding >= FIRST_PLAN_RUNS) continue
     const holder = tryHold(campaign, host, now)
     if (holder !== undefined) refillAndTell(state, holder, now, out)
-    if (host.outstanding >= FIRST_PLAN_RUNS) return
   }
 }
 

@@ -39,6 +39,8 @@ export interface Host {
   foreignLinks: number
   /** Runs leased to it and not fetched yet, over all blobs. */
   outstanding: number
+  /** What of that is of brief blobs, those with no more runs than are out at a time. */
+  readonly brief: { runs: number; bytes: number }
   readonly meter: Meter
   /** It is shutting down: no more leases. */
   stopping: boolean

@@ -111,6 +111,8 @@ class World {
       assert.ok(host.links.size <= this.cap, `${host.id} has ${host.links.size} connections`)
       const open = [...(this.fleet.state.blobs.get(blob.digest)?.campaign?.holders.get(host)?.open.keys() ?? [])].length
       assert.equal(host.outstanding, open)
+      assert.equal(host.brief.runs, open, 'the blob is a brief one')
+      assert.equal(host.brief.bytes > 0, open > 0)
     }
   }
 

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import type { Digest } from '@layerswarm/core/digest.ts'
 import { layoutOf, RUN_PIECES } from '@layerswarm/core/piece-layout.ts'
 import { FIRST_PLAN_RUNS, SILENT_MS } from '../../src/planner/limits.ts'
-import { blobOfRuns, piecesOf, RUN_BYTES, TestFleet } from './test-fleet.ts'
+import { blobOfRuns, digestNamed, piecesOf, RUN_BYTES, SCOPE, TestFleet } from './test-fleet.ts'
 
 const blob = blobOfRuns(64)
 
@@ -40,8 +41,77 @@ test('alone with many layers, a host gets the next one as it works off the first
   const digests = () => fleet.of('a', 'leases').map(({ blob: digest }) => layers.findIndex((layer) => layer.digest === digest))
   for (const { digest } of layers.slice(0, 2)) fleet.report('a', digest, piecesOf(0))
   assert.deepEqual(digests(), [6, 7])
+  fleet.run(500, ['a'], layers[0]?.digest)
+  assert.deepEqual(digests(), [6, 7], 'the others may be fetched by hosts that ask later')
+  fleet.report('a', layers[2]?.digest as Digest, piecesOf(0))
+  // Six in hand are more than it fetches in 250 ms.
+  assert.deepEqual(digests(), [6, 7, 8])
+})
+
+const smallLayers = Array.from({ length: 64 }, (_, i) => ({ digest: digestNamed(`small ${i}`), size: 200_000 }))
+
+/** Which of the small layers a host was ever leased. */
+function smallLeasedTo(fleet: TestFleet, host: string): number[] {
+  const plans = fleet.of(host, 'plan').flatMap(({ blobs }) => blobs.flatMap(({ leases }) => leases))
+  const later = fleet.of(host, 'leases').flatMap(({ grant }) => grant)
+  const leased = new Set([...plans, ...later].map(({ blob }) => smallLayers.findIndex(({ digest }) => digest === blob)))
+  return [...leased].filter((layer) => layer >= 0).sort((a, b) => a - b)
+}
+
+test('many small layers are shared with hosts that ask a second later', () => {
+  const fleet = new TestFleet()
+  for (const host of ['a', 'b']) {
+    fleet.join(host)
+    fleet.plan(host, smallLayers)
+    fleet.run(1000, ['a'], smallLayers[0]?.digest)
+  }
+  assert.deepEqual(smallLeasedTo(fleet, 'a'), [0, 1, 2, 3, 4, 5])
+  assert.deepEqual(smallLeasedTo(fleet, 'b'), [6, 7, 8, 9, 10, 11])
+})
+
+test('a host has as many small layers in hand as it fetches in 250 ms', () => {
+  const fleet = new TestFleet()
+  fleet.join('a')
+  fleet.plan('a', smallLayers)
+  for (const { digest, size } of smallLayers.slice(0, 5)) {
+    fleet.now += 20
+    fleet.report('a', digest, [0], [], size)
+  }
+  fleet.run(200, ['a'], smallLayers[0]?.digest)
+  // Ten megabytes a second: twelve and a half layers.
+  assert.equal(smallLeasedTo(fleet, 'a').length - 5, 13)
+})
+
+test('small layers do not wait for a large one in the same hands', () => {
+  const fleet = new TestFleet()
+  fleet.ask('a', blob)
+  fleet.now += 1000
+  fleet.report('a', blob.digest, piecesOf(0, 1))
+  fleet.plan('a', smallLayers)
   fleet.run(100)
-  assert.deepEqual(digests(), [6, 7, 8, 9, 10, 11])
+  assert.equal(smallLeasedTo(fleet, 'a').length, FIRST_PLAN_RUNS)
+})
+
+test('the first blob of another plan is leased at once, however much the host has in hand', () => {
+  const fleet = new TestFleet()
+  fleet.join('a')
+  fleet.plan('a', smallLayers)
+  const manifest = { digest: digestNamed('manifest'), size: 1000 }
+  assert.deepEqual(
+    fleet.plan('a', [manifest]).blobs[0]?.leases.map(({ run }) => run),
+    [0]
+  )
+})
+
+test('a slow host gets nothing because the others are busy', () => {
+  const fleet = new TestFleet()
+  fleet.join('a')
+  fleet.join('slow')
+  fleet.say('a', { t: 'plan', id: 1, scope: SCOPE, blobs: smallLayers, origin: true, want: true, rate: 10_000_000 })
+  fleet.say('slow', { t: 'plan', id: 1, scope: SCOPE, blobs: smallLayers, origin: true, want: true, rate: 1_000_000 })
+  fleet.run(500, ['a', 'slow'], smallLayers[0]?.digest)
+  assert.equal(smallLeasedTo(fleet, 'a').length, FIRST_PLAN_RUNS)
+  assert.deepEqual(smallLeasedTo(fleet, 'slow'), [])
 })
 
 test('a holder gets as many runs as it fetches in 250 ms, within bounds', () => {
