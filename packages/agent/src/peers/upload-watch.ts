@@ -1,6 +1,7 @@
 import type { Clock } from '@layerswarm/core/clock.ts'
 import { LayerswarmError } from '@layerswarm/core/errors.ts'
 import type { FramedStream } from '@layerswarm/core/p2p/framed-stream.ts'
+import { type Outflow, takenBetween } from '@layerswarm/core/p2p/outflow.ts'
 
 /** Without progress for so long, an upload is blocked by its receiver and frees its place, ms. */
 export const BLOCKED_AFTER_MS = 500
@@ -11,8 +12,13 @@ const LOOK_MS = 100
 
 /** An upload under way, as far as it may stand still. */
 export interface Progress {
-  readonly stream: Pick<FramedStream, 'abort'>
+  readonly stream: Pick<FramedStream, 'abort' | 'outflow'>
+  /** When bytes of it last left its stream. */
   progressAt: number
+  /** What had become of the connection's bytes when it was last looked at. */
+  outflow?: Outflow | undefined
+  /** When bytes that were on their way were last taken, by the other end of the connection. */
+  movedAt?: number
   blocked: boolean
   /** It waits for this host's own limit: the receiver has nothing to answer for. */
   held: boolean
@@ -63,8 +69,12 @@ export class UploadWatch {
 
 function lookAt(upload: Progress, now: number): void {
   if (upload.held) return
+  const before = upload.outflow
+  upload.outflow = upload.stream.outflow
+  // A stream gives away as much at once as a slow link takes minutes for.
+  if (takenBetween(before, upload.outflow) > 0) upload.movedAt = now
   const idle = now - upload.progressAt
-  if (idle >= DEAD_AFTER_MS)
+  if (idle >= DEAD_AFTER_MS && now - (upload.movedAt ?? 0) >= DEAD_AFTER_MS)
     upload.stream.abort(new LayerswarmError('PEER_UNREACHABLE', { detail: 'the peer takes nothing of what it asked for' }))
   else if (idle >= BLOCKED_AFTER_MS) upload.blocked = true
 }

@@ -1,6 +1,7 @@
 import type { Stream, StreamMessageEvent } from '@libp2p/interface'
 import { LayerswarmError } from '../errors.ts'
 import { encodeFrame, FrameReader } from '../wire/frames.ts'
+import type { Outflow } from './outflow.ts'
 
 /** Unsent bytes up to which a sender of payload goes on: enough to keep the socket busy while the next chunk is read. */
 export const SEND_AHEAD = 1024 * 1024
@@ -19,6 +20,8 @@ export interface FramedStreamOptions {
   readonly maxUnsent?: number
   /** Resolves once the connection reads no memory of what it was given so far. */
   readonly released?: () => Promise<void>
+  /** What has become of what the connection was given, where that can be told. */
+  readonly outflow?: () => Outflow | undefined
 }
 
 export interface FramedHandlers {
@@ -40,6 +43,7 @@ export class FramedStream {
   readonly #stream: Stream
   readonly #maxUnsent: number
   readonly #released: (() => Promise<void>) | undefined
+  readonly #outflow: (() => Outflow | undefined) | undefined
   readonly #reader: FrameReader
   #handlers: FramedHandlers | undefined
   #paused = false
@@ -52,6 +56,7 @@ export class FramedStream {
     this.#stream = stream
     this.#maxUnsent = options.maxUnsent ?? DEFAULT_MAX_UNSENT
     this.#released = options.released
+    this.#outflow = options.outflow
     this.#reader = new FrameReader({
       maxBytes: options.maxMessage,
       // A handler may end the stream; what the same chunk brought after that is nobody's.
@@ -82,6 +87,11 @@ export class FramedStream {
   /** Bytes sent here that the connection has not taken yet. */
   get unsent(): number {
     return this.#stream.writeBufferLength
+  }
+
+  /** What has become of what its connection was given, by all of its streams; undefined where that cannot be told. */
+  get outflow(): Outflow | undefined {
+    return this.#outflow?.()
   }
 
   /** Sends a control message. @returns whether there is room for more; see {@link drained}. */

@@ -11,6 +11,7 @@ import type { Connection, ConnectionEncrypter, MessageStream, SecureConnectionOp
 import { type NoiseComponents, noise } from '@libp2p/noise'
 import { AbstractMultiaddrConnection, byteStream } from '@libp2p/utils'
 import { noisePrologue, tlsSalt } from './cluster-key.ts'
+import type { Outflow } from './outflow.ts'
 import { startTls, TlsStream } from './tls-stream.ts'
 
 export const NOISE_TLS_PROTOCOL = '/layerswarm/noise-tls/1'
@@ -51,7 +52,7 @@ class NoiseTls implements ConnectionEncrypter {
     bytes.unwrap()
     release(socket)
     const tls = await startTls(socket, 'client', this.#psk(mine, theirs), options.signal)
-    return { ...inner, connection: continued(connection, tls) }
+    return { ...inner, connection: continued(connection, tls, socket) }
   }
 
   async secureInbound(connection: MessageStream, options: SecureConnectionOptions = {}): Promise<SecuredConnection> {
@@ -65,7 +66,7 @@ class NoiseTls implements ConnectionEncrypter {
     inner.connection.send(mine)
     release(socket)
     const tls = await startTls(socket, 'server', this.#psk(theirs, mine), options.signal)
-    return { ...inner, connection: continued(connection, tls) }
+    return { ...inner, connection: continued(connection, tls, socket) }
   }
 
   #psk(initiator: Uint8Array, responder: Uint8Array): Uint8Array {
@@ -79,10 +80,18 @@ class NoiseTls implements ConnectionEncrypter {
  * told: when it breaks first, or is encrypted by Noise alone.
  */
 export async function released(connection: Connection): Promise<void> {
-  // libp2p's types do not tell of the transport's connection below its own.
+  await (streamOf(connection)?.released() ?? new Promise<never>(() => undefined))
+}
+
+/** What has become of what was sent over `connection`; undefined where it is encrypted by Noise alone. */
+export function outflowOver(connection: Connection): Outflow | undefined {
+  return streamOf(connection)?.outflow
+}
+
+/** libp2p's types do not tell of the transport's connection below its own. */
+function streamOf(connection: Connection): TlsStream | undefined {
   const { maConn } = connection as { readonly maConn?: object }
-  const stream = maConn && streams.get(maConn)
-  await (stream?.released() ?? new Promise<never>(() => undefined))
+  return maConn && streams.get(maConn)
 }
 
 /** The TCP transport's connections carry their socket; libp2p's types do not say so. */
@@ -100,8 +109,8 @@ function release(socket: Socket): void {
 }
 
 /** libp2p closes the connection it made, whose socket knows nothing of what TLS has still to send. */
-function continued(connection: MessageStream, tls: TLSSocket): TlsStream {
-  const stream = new TlsStream(tls, connection)
+function continued(connection: MessageStream, tls: TLSSocket, socket: Socket): TlsStream {
+  const stream = new TlsStream(tls, socket, connection)
   streams.set(connection, stream)
   if (connection instanceof AbstractMultiaddrConnection) connection.sendClose = async (options) => await stream.close(options)
   return stream

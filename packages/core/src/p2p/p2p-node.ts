@@ -5,7 +5,7 @@ import type { Libp2p } from 'libp2p'
 import type { Logger } from 'pino'
 import { LayerswarmError } from '../errors.ts'
 import { FramedStream } from './framed-stream.ts'
-import { released } from './noise-tls.ts'
+import { outflowOver, released } from './noise-tls.ts'
 
 /** One long-lived stream is the rule; a few more live while reset ones are replaced. */
 const STREAMS_PER_PROTOCOL = 64
@@ -191,7 +191,13 @@ function framed(stream: Stream, connection: Connection, protocol: string, option
   const peer = connection.remotePeer.toString()
   const { maxMessage, maxUnsent } = options
   const limits = { maxMessage, ...(maxUnsent === undefined ? {} : { maxUnsent }) }
-  return new FramedStream(stream, { peer, protocol, ...limits, released: () => released(connection) })
+  return new FramedStream(stream, {
+    peer,
+    protocol,
+    ...limits,
+    released: () => released(connection),
+    outflow: () => outflowOver(connection)
+  })
 }
 
 function within(ms: number, signal: AbortSignal | undefined): AbortSignal {

@@ -2,6 +2,7 @@ import type { Socket } from 'node:net'
 import { createSecureContext, TLSSocket, type TLSSocketOptions, type TlsOptions, connect as tlsConnect } from 'node:tls'
 import type { AbortOptions, MessageStream } from '@libp2p/interface'
 import { AbstractMessageStream, type SendResult } from '@libp2p/utils'
+import { type Outflow, outflowOf } from './outflow.ts'
 
 const VERSION = 'TLSv1.3'
 /** PSK callbacks allow suites with SHA-256 only. ChaCha20 is for hosts without AES instructions, at 1.5 times the CPU. */
@@ -72,14 +73,17 @@ async function established(tls: TLSSocket, event: 'secure' | 'secureConnect', si
 /** A TLS socket as libp2p sees connections. */
 export class TlsStream extends AbstractMessageStream {
   readonly #tls: TLSSocket
+  readonly #socket: Socket
   /** Bytes handed to the socket so far, and how many of them it has taken: encrypted, and thereby copied. */
   #handed = 0
   #taken = 0
   readonly #untaken: { readonly until: number; readonly resolve: () => void }[] = []
 
-  constructor(tls: TLSSocket, outer: MessageStream) {
+  /** @param socket what `tls` runs over */
+  constructor(tls: TLSSocket, socket: Socket, outer: MessageStream) {
     super({ log: outer.log.newScope('tls'), direction: outer.direction, maxReadBufferLength: outer.maxReadBufferLength })
     this.#tls = tls
+    this.#socket = socket
     tls.on('data', (chunk) => this.onData(chunk))
     tls.on('drain', () => this.safeDispatchEvent('drain'))
     tls.on('error', (error) => this.abort(error))
@@ -87,6 +91,11 @@ export class TlsStream extends AbstractMessageStream {
     tls.once('end', () => this.onTransportClosed())
     tls.once('close', () => this.onTransportClosed())
     if (tls.destroyed) this.onTransportClosed()
+  }
+
+  /** What has become of the encrypted bytes. */
+  get outflow(): Outflow {
+    return outflowOf(this.#socket)
   }
 
   /** Every part goes down before the socket says it is full: stopping at the first `false` would mean one small write a turn. */

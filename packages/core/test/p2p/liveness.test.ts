@@ -1,0 +1,57 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import type { MessageStream, StreamMuxer } from '@libp2p/interface'
+import { watchLiveness } from '../../src/p2p/liveness.ts'
+import type { Outflow } from '../../src/p2p/outflow.ts'
+
+const DEAD_AFTER_MS = 200
+
+/** A connection that nothing is heard on. */
+class SilentConnection extends EventTarget {
+  readonly aborted = Promise.withResolvers<void>()
+  readonly #outflow: (look: number) => Outflow
+  looks = 0
+
+  constructor(outflow: (look: number) => Outflow) {
+    super()
+    this.#outflow = outflow
+  }
+
+  get outflow(): Outflow {
+    return this.#outflow(this.looks++)
+  }
+
+  abort(): void {
+    this.aborted.resolve()
+    this.dispatchEvent(new Event('close'))
+  }
+}
+
+/** How often a connection has been looked at when it is given up. */
+async function looksUntilDead(outflow: (look: number) => Outflow): Promise<number> {
+  const connection = new SilentConnection(outflow)
+  const muxer = { ping: async () => 0 } as unknown as StreamMuxer
+  const factory = { protocol: '/test/1', createStreamMuxer: () => muxer } as unknown as Parameters<typeof watchLiveness>[0]
+  // The watch itself does not keep the process alive.
+  const alive = setInterval(() => undefined, 1000)
+  watchLiveness(factory, DEAD_AFTER_MS).createStreamMuxer(connection as unknown as MessageStream)
+  await connection.aborted.promise
+  clearInterval(alive)
+  return connection.looks
+}
+
+test('a connection that is silent while the other end takes what is sent lives, until it takes nothing more', {
+  timeout: 30_000
+}, async () => {
+  const looks = await looksUntilDead((look) => ({ waiting: 1_000_000, taken: 1_000_000 * Math.min(look, 30) }))
+  assert.ok(looks > 30 + 6, `it was given up at look ${looks}`)
+})
+
+test('what goes into a buffer that has room is no sign of life', { timeout: 30_000 }, async () => {
+  await looksUntilDead((look) => ({ waiting: 0, taken: 1_000_000 * look }))
+})
+
+test('a slow link has time for what lies in the buffer that nobody can look into', async () => {
+  const looks = await looksUntilDead((look) => ({ waiting: look < 20 ? 100_000 : 0, taken: 10_000 * Math.min(look, 20) }))
+  assert.ok(looks > 20 + 24, `it was given up at look ${looks}`)
+})
