@@ -1,4 +1,4 @@
-import { once } from 'node:events'
+import { EventEmitter, once } from 'node:events'
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { Agent as HttpAgent, type IncomingHttpHeaders, request } from 'node:http'
 import { tmpdir } from 'node:os'
@@ -25,25 +25,26 @@ interface AgentsOptions {
   readonly authority?: TestAuthority
 }
 
+interface Parts extends Pick<Agents, 'registry' | 'tracker' | 'trackerLog'> {
+  readonly agents: readonly RunningAgent[]
+  readonly http: HttpAgent
+}
+
 /** Whole agents in this process, with a tracker, before a registry that counts. */
 export class Agents implements AsyncDisposable {
   readonly registry: FakeRegistry
   readonly tracker: RunningTracker
+  readonly trackerLog: WatchedLog
   readonly #agents: readonly RunningAgent[]
   readonly #stack: AsyncDisposableStack
   readonly #http: HttpAgent
 
-  private constructor(
-    registry: FakeRegistry,
-    tracker: RunningTracker,
-    agents: readonly RunningAgent[],
-    http: HttpAgent,
-    stack: AsyncDisposableStack
-  ) {
-    this.registry = registry
-    this.tracker = tracker
-    this.#agents = agents
-    this.#http = http
+  private constructor(parts: Parts, stack: AsyncDisposableStack) {
+    this.registry = parts.registry
+    this.tracker = parts.tracker
+    this.trackerLog = parts.trackerLog
+    this.#agents = parts.agents
+    this.#http = parts.http
     this.#stack = stack
   }
 
@@ -53,7 +54,8 @@ export class Agents implements AsyncDisposable {
     stack.defer(() => rm(dir, { recursive: true, force: true }))
     const registry = stack.use(await FakeRegistry.start(authority === undefined ? {} : { tls: await authority.issue('127.0.0.1') }))
     if (authority !== undefined) await trust(authority, dir, registry.host)
-    const fleet = stack.use(await TestFleet.start())
+    const trackerLog = new WatchedLog()
+    const fleet = stack.use(await TestFleet.start({ log: trackerLog.log }))
     const listen = '127.0.0.1:0'
     const agents: RunningAgent[] = []
     for (let index = 0; index < count; index++) {
@@ -69,13 +71,13 @@ export class Agents implements AsyncDisposable {
         containerdAddress: 'none',
         ...Object.fromEntries(args.map((flag) => [flag, 'true']))
       }
-      const { log, connected } = connectionLog()
-      agents.push(stack.use(await startAgent(resolveConfig(agentOptions, { flags }).config, { log })))
-      await connected
+      const watched = new WatchedLog()
+      agents.push(stack.use(await startAgent(resolveConfig(agentOptions, { flags }).config, { log: watched.log })))
+      await watched.line('connected to the tracker')
     }
     const http = new HttpAgent({ keepAlive: true })
     stack.defer(() => http.destroy())
-    return new Agents(registry, fleet.tracker, agents, http, stack.move())
+    return new Agents({ registry, tracker: fleet.tracker, trackerLog, agents, http }, stack.move())
   }
 
   /** Asks one agent's mirror as containerd does. */
@@ -104,14 +106,27 @@ async function trust(authority: TestAuthority, certsDir: string, host: string): 
   await writeFile(join(certsDir, host, 'ca.crt'), authority.cert)
 }
 
-/** A log whose reader waits for the line that says that an agent is connected. */
-function connectionLog(): { log: Logger; connected: Promise<void> } {
-  const { promise, resolve } = Promise.withResolvers<void>()
-  const destination = new Writable({
-    write: (line, _encoding, done) => {
-      if (String(line).includes('connected to the tracker')) resolve()
+/** A log whose readers wait for lines. */
+class WatchedLog {
+  readonly log: Logger
+  readonly #lines: string[] = []
+  readonly #written = new EventEmitter()
+
+  constructor() {
+    const write = (line: unknown, _encoding: BufferEncoding, done: () => void): void => {
+      this.#lines.push(String(line))
+      this.#written.emit('line')
       done()
     }
-  })
-  return { log: createLogger({ level: 'info', destination }), connected: promise }
+    this.log = createLogger({ level: 'info', destination: new Writable({ write }) })
+  }
+
+  /** The first line, from the start of the log, that has `text` in it. */
+  async line(text: string): Promise<string> {
+    for (;;) {
+      const found = this.#lines.find((line) => line.includes(text))
+      if (found !== undefined) return found
+      await once(this.#written, 'line')
+    }
+  }
 }

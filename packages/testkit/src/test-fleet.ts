@@ -36,19 +36,22 @@ export class TestFleet implements AsyncDisposable {
   readonly #parts = new AsyncDisposableStack()
   readonly #dir: string
   readonly #log = createLogger({ level: 'silent' })
+  readonly #trackerLog: Logger
   #members = 0
   tracker: RunningTracker
 
-  private constructor(dir: string, tracker: RunningTracker) {
+  private constructor(dir: string, tracker: RunningTracker, trackerLog: Logger) {
     this.#dir = dir
+    this.#trackerLog = trackerLog
     this.tracker = tracker
     this.#parts.defer(() => rm(dir, { recursive: true, force: true }))
     this.#parts.defer(() => this.tracker[Symbol.asyncDispose]())
   }
 
-  static async start(): Promise<TestFleet> {
+  /** @param options.log what the tracker logs to; nowhere by default */
+  static async start({ log = createLogger({ level: 'silent' }) }: { readonly log?: Logger } = {}): Promise<TestFleet> {
     const dir = await mkdtemp(join(tmpdir(), 'layerswarm-fleet-'))
-    return new TestFleet(dir, await trackerAt(join(dir, 'tracker'), 0))
+    return new TestFleet(dir, await trackerAt(join(dir, 'tracker'), 0, log), log)
   }
 
   /** The tracker's first address. */
@@ -63,7 +66,7 @@ export class TestFleet implements AsyncDisposable {
   /** Starts it again: same port, and the same identity unless `renewed`. */
   async restartTracker(options: { readonly renewed?: boolean } = {}): Promise<void> {
     const port = Number(/\/tcp\/(\d+)/.exec(this.address)?.[1])
-    this.tracker = await trackerAt(join(this.#dir, options.renewed === true ? 'renewed' : 'tracker'), port)
+    this.tracker = await trackerAt(join(this.#dir, options.renewed === true ? 'renewed' : 'tracker'), port, this.#trackerLog)
   }
 
   /** A further host. @returns once it is connected, unless it was given other trackers */
@@ -106,9 +109,6 @@ export async function eventOf<T extends EventType>(
   throw new Error('the events ended')
 }
 
-async function trackerAt(dataDir: string, port: number): Promise<RunningTracker> {
-  return await startTracker(
-    { p2pListen: { host: '127.0.0.1', port }, httpListen: LOOPBACK, dataDir, clusterKey: undefined },
-    { log: createLogger({ level: 'silent' }) }
-  )
+async function trackerAt(dataDir: string, port: number, log: Logger): Promise<RunningTracker> {
+  return await startTracker({ p2pListen: { host: '127.0.0.1', port }, httpListen: LOOPBACK, dataDir, clusterKey: undefined }, { log })
 }
