@@ -113,4 +113,12 @@ describe('an image is brought to a fleet ahead of use', { timeout: 180_000 }, ()
     assert.equal(code, 0, stderr)
     assert.match(stdout, /3 hosts in .* s: 3 done\n/)
   })
+
+  test('a seed right after the tracker was killed and started again misses no host', async () => {
+    await fleet.tracker.process.crash()
+    await fleet.tracker.restart()
+    const { code, stdout, stderr } = await seed(reference, ...token)
+    assert.equal(code, 0, stderr)
+    assert.match(stdout, /8 hosts in .* s: 8 already here\n/)
+  })
 })

@@ -30,7 +30,7 @@ export interface RunningTracker extends AsyncDisposable {
 }
 
 /**
- * Starts a tracker. Its identity, its token and its seeds lie in the data directory; all else it hears from agents.
+ * Starts a tracker. Its identity, its token, its seeds and whom it knows lie in the data directory; all else it hears from agents.
  * @throws {LayerswarmError} CLUSTER_KEY_INVALID, IDENTITY_INVALID, TOKEN_FAILED, LISTEN_FAILED
  */
 export async function startTracker(

@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto'
 import { parseHostChoice } from '@layerswarm/core/api/seed-api.ts'
 import { LayerswarmError } from '@layerswarm/core/errors.ts'
-import type { KnownHost, SeedSpec } from './model.ts'
+import { ABSENT_MS, type KnownHost, type SeedSpec } from './model.ts'
 
 /** One for all: a comparison that makes its own takes so long that a fleet of ten thousand would hold the tracker up. */
 const BY_NAME = new Intl.Collator('en', { numeric: true })
@@ -12,17 +12,17 @@ export type Chosen = Pick<KnownHost, 'name' | 'zone'> & { readonly id: string | 
 
 /**
  * Hosts that left lately count in `all` and in zones, so that one that is down is told; a number of hosts is taken from
- * those that are connected.
+ * those that are connected, or will be as soon as they have found out that the tracker was started again.
  * @param known connected, or left so lately that they are expected back
  * @throws {LayerswarmError} HOSTS_INVALID, HOSTS_UNKNOWN when there are none or fewer than asked for
  */
-export function chooseHosts(spec: SeedSpec, known: Iterable<KnownHost>): Chosen[] {
+export function chooseHosts(spec: SeedSpec, known: Iterable<KnownHost>, now: number): Chosen[] {
   const { names, zones, limit } = parseHostChoice(spec.hosts)
   const hosts = [...known]
   const chosen = new Map<string, Chosen>()
   for (const host of hosts) {
     const meant = names.length + zones.length === 0 || zones.includes(host.zone) || names.includes(host.name) || names.includes(host.id)
-    if (meant && (limit === undefined || host.leftAt === undefined)) chosen.set(host.id, host)
+    if (meant && (limit === undefined || isThere(host, now))) chosen.set(host.id, host)
   }
   if (limit === undefined) {
     for (const name of names) {
@@ -38,6 +38,10 @@ export function chooseHosts(spec: SeedSpec, known: Iterable<KnownHost>): Chosen[
   return acrossZones(spec.image, [...chosen.values()])
     .slice(0, wanted)
     .sort((a, b) => order(a.name, b.name))
+}
+
+function isThere({ leftAt, expected }: KnownHost, now: number): boolean {
+  return leftAt === undefined || (expected && now - leftAt < ABSENT_MS)
 }
 
 /**

@@ -6,8 +6,10 @@ import { toldError } from '@layerswarm/core/api/local-api.ts'
 import { LayerswarmError } from '@layerswarm/core/errors.ts'
 import { chooseHosts } from './choose.ts'
 import {
+  ABSENT_MS,
   isOpen,
   type KnownHost,
+  MAX_HOSTS,
   type Outbox,
   type Report,
   type Seed,
@@ -18,8 +20,6 @@ import {
   type Target
 } from './model.ts'
 
-/** A restarted agent or tracker is back within 5 s, a link that fails shows after 10 s. */
-export const ABSENT_MS = 20_000
 /** A host that left so long ago is part of the fleet no longer: it was taken out of service, not restarted. */
 export const RECENT_MS = 600_000
 /** Reports a second that a seed may cost the tracker. */
@@ -30,8 +30,6 @@ const REPORT_MS = 500
 const MAX_SEEDS = 1000
 /** Hosts of all seeds together: some hundred bytes each. */
 const MAX_TARGETS = 200_000
-/** Hosts remembered after they left; as many as may be connected. */
-const MAX_HOSTS = 40_000
 
 const NOTHING = { local: 0, peer: 0, registry: 0 }
 
@@ -50,7 +48,7 @@ export function begin(
     if (seed.state === 'running' && JSON.stringify(seed.spec) === same) return { seed, joined: true, commands: [] }
   }
   forgetGone(state, now)
-  const chosen = chooseHosts(spec, state.hosts.values())
+  const chosen = chooseHosts(spec, state.hosts.values(), now)
   const out: Outbox = []
   makeRoom(state, chosen.length, out)
   const revision = ++state.revision
@@ -90,6 +88,12 @@ export function restore(state: SeedsState, kept: readonly Omit<Seed, 'open' | 'b
     }
     state.seeds.set(seed.id, seed)
   }
+}
+
+/** Takes up the hosts of an earlier life: those that were connected to its end, without `leftAt`, are expected back. */
+export function expectHosts(state: SeedsState, kept: readonly KnownHost[], now: number): void {
+  for (const host of kept) state.hosts.set(host.id, { ...host, leftAt: host.leftAt ?? now, expected: host.leftAt === undefined })
+  forgetGone(state, now)
 }
 
 /** Applies one event to `state` and says what is to be done. */
@@ -136,7 +140,7 @@ function join(
   for (const other of state.hosts.values()) {
     if (other.name === name && other.id !== id && other.leftAt !== undefined) state.hosts.delete(other.id)
   }
-  const host: KnownHost = { id, name, zone, takesSeeds, leftAt: undefined }
+  const host: KnownHost = { id, name, zone, takesSeeds, leftAt: undefined, expected: false }
   state.hosts.set(id, host)
   for (const seed of state.seeds.values()) {
     if (seed.state !== 'running') continue
@@ -216,7 +220,8 @@ function giveUpAbsent(state: SeedsState, seed: Seed, now: number, out: Outbox): 
 
 function whyAbsent(state: SeedsState, target: Target, now: number): string {
   const host = state.hosts.get(target.id ?? '')
-  if (host?.leftAt === undefined) return target.id === undefined ? 'no host has this name' : 'not seen since the tracker was started'
+  if (host?.leftAt === undefined || host.expected)
+    return target.id === undefined ? 'no host has this name' : 'not seen since the tracker was started'
   return `gone for ${Math.round((now - host.leftAt) / 1000)} s`
 }
 

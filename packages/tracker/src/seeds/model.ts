@@ -11,7 +11,14 @@ export interface KnownHost {
   takesSeeds: boolean
   /** When its connection ended; undefined while it has one. */
   leftAt: number | undefined
+  /** It was connected when the tracker ended before, and has not come back since this one was started. */
+  expected: boolean
 }
+
+/** Hosts remembered after they left; as many as may be connected. */
+export const MAX_HOSTS = 40_000
+/** A restarted agent or tracker is back within 5 s, a link that fails shows after 10 s. */
+export const ABSENT_MS = 20_000
 
 /** One host of a seed. */
 export interface Target {

@@ -7,7 +7,8 @@ import { formatReference, parseReference } from '@layerswarm/core/image/referenc
 import type { Logger } from '@layerswarm/core/log.ts'
 import type { SeedReport, TrackerMessage } from '@layerswarm/core/wire/directory-protocol.ts'
 import type { Host } from '../state/model.ts'
-import { begin, restore, step } from './machine.ts'
+import { HostsFile } from './hosts-file.ts'
+import { begin, expectHosts, restore, step } from './machine.ts'
 import { createSeeds, type Seed, type SeedCommand, type SeedEvent, type SeedSpec, type SeedsState } from './model.ts'
 import { SeedFiles } from './seed-files.ts'
 import { type Times, viewDetail, viewSeed } from './view.ts'
@@ -16,6 +17,8 @@ import { type Times, viewDetail, viewSeed } from './view.ts'
 const TICK_MS = 1_000
 /** A running seed is written at most this often, ms: what a crash loses, the hosts say again. */
 const KEEP_MS = 2_000
+/** Hosts are written at most this often, ms: some hundred bytes for each, of all of them. */
+const KEEP_HOSTS_MS = 5_000
 /** Revisions of one millisecond of a tracker's life at most: they then grow from one life to the next. */
 const REVISIONS_PER_MS = 1000
 
@@ -34,22 +37,28 @@ export class Seeds implements AsyncDisposable {
   readonly #epoch: number
   /** Changed since they were written, and since when, ms. */
   readonly #unkept = new Map<Seed, number>()
+  readonly #hostsFile: HostsFile
+  /** Since when the hosts are others than those that were written, ms. */
+  #hostsUnkept: number | undefined
   #tickedAt: number
 
-  private constructor(deps: SeedsDeps, files: SeedFiles, epoch: number) {
+  private constructor(deps: SeedsDeps, files: SeedFiles, hostsFile: HostsFile, epoch: number) {
     this.#deps = deps
     this.#files = files
+    this.#hostsFile = hostsFile
     this.#epoch = epoch
     this.#tickedAt = deps.clock.now()
     this.#state = createSeeds(Date.now() * REVISIONS_PER_MS)
   }
 
-  /** Goes on with the seeds of an earlier life. */
+  /** Goes on with the seeds of an earlier life, and expects its hosts. */
   static async open(dataDir: string, deps: SeedsDeps): Promise<Seeds> {
     const epoch = Date.now() - deps.clock.now()
     const files = new SeedFiles({ dataDir, epoch }, deps.log)
-    const seeds = new Seeds(deps, files, epoch)
+    const hostsFile = new HostsFile({ dataDir, epoch }, deps.log)
+    const seeds = new Seeds(deps, files, hostsFile, epoch)
     restore(seeds.#state, await files.load(), deps.clock.now())
+    expectHosts(seeds.#state, await hostsFile.load(), deps.clock.now())
     return seeds
   }
 
@@ -90,11 +99,13 @@ export class Seeds implements AsyncDisposable {
   /** A host has said who it is. */
   joined({ id, name, zone }: Pick<Host, 'id' | 'name' | 'zone'>, takesSeeds: boolean): void {
     this.#step({ type: 'joined', host: { id, name, zone, takesSeeds } })
+    this.#hostsUnkept ??= this.#deps.clock.now()
   }
 
   /** Its connection ended. */
   left(host: string): void {
     this.#step({ type: 'left', host })
+    this.#hostsUnkept ??= this.#deps.clock.now()
   }
 
   report(host: string, report: SeedReport): void {
@@ -108,12 +119,20 @@ export class Seeds implements AsyncDisposable {
     this.#tickedAt = now
     this.#step({ type: 'tick' })
     for (const [seed, since] of this.#unkept) if (now - since >= KEEP_MS) this.#keepNow(seed)
+    if (this.#hostsUnkept !== undefined && now - this.#hostsUnkept >= KEEP_HOSTS_MS) this.#keepHosts()
   }
 
   /** Writes what is not written yet. Seeds that run go on with the next start. */
   async [Symbol.asyncDispose](): Promise<void> {
     for (const seed of this.#unkept.keys()) this.#keepNow(seed)
+    if (this.#hostsUnkept !== undefined) this.#keepHosts()
     await this.#files.settled()
+    await this.#hostsFile.settled()
+  }
+
+  #keepHosts(): void {
+    this.#hostsUnkept = undefined
+    this.#hostsFile.keep(this.#state.hosts)
   }
 
   #seed(id: string): Seed {

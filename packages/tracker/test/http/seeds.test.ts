@@ -134,6 +134,28 @@ test('a restart of the tracker loses no seed: what ended is told, what runs goes
   await until(tracker, running.seed.id, ({ state }) => state === 'done')
 })
 
+test('a seed right after a restart goes to the hosts that there were, as they come back', async () => {
+  await using tracker = await TestTracker.start()
+  const node = await tracker.node()
+  const agent = await tracker.agent({ node })
+  agent.hello('host-1', { seeds: true })
+  await agent.next('welcome')
+  await fleet(tracker, 'host-2')
+  await tracker.stop()
+  const file = join(tracker.dataDir, 'hosts.json')
+  assert.equal((await stat(file)).mode & 0o777, 0o600)
+  await tracker.start()
+  const { seed } = await begin(tracker, { image: IMAGE })
+  assert.deepEqual([seed.state, seed.states.waiting], ['running', 2])
+  const back = await tracker.agent({ node })
+  back.hello('host-1', { seeds: true })
+  assert.equal((await back.next('seed')).id, seed.id)
+  await tracker.stop()
+  await writeFile(file, '{"at":')
+  await tracker.start()
+  assert.equal((await tracker.change('POST', '/v1/seed', { image: 'r.test/other:v1' })).status, 400, 'nobody is known')
+})
+
 test('what lies in a broken file is told and left alone', async () => {
   await using tracker = await TestTracker.start()
   await fleet(tracker, 'host-1')

@@ -2,10 +2,10 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { isLayerswarmError } from '@layerswarm/core/errors.ts'
 import { chooseHosts } from '../../src/seeds/choose.ts'
-import type { KnownHost } from '../../src/seeds/model.ts'
+import { ABSENT_MS, type KnownHost } from '../../src/seeds/model.ts'
 
-function hostNamed(name: string, zone = '', leftAt?: number): KnownHost {
-  return { id: `id-${name}`, name, zone, takesSeeds: true, leftAt }
+function hostNamed(name: string, zone = '', leftAt?: number, expected = false): KnownHost {
+  return { id: `id-${name}`, name, zone, takesSeeds: true, leftAt, expected }
 }
 
 const FLEET = [
@@ -14,8 +14,8 @@ const FLEET = [
   hostNamed('host-10', 'us', 5)
 ]
 
-function choose(hosts: readonly string[], image = 'r.test/app:v1', fleet: readonly KnownHost[] = FLEET): string[] {
-  return chooseHosts({ image, hosts, platforms: undefined }, fleet).map(({ name }) => name)
+function choose(hosts: readonly string[], image = 'r.test/app:v1', fleet: readonly KnownHost[] = FLEET, now = 10): string[] {
+  return chooseHosts({ image, hosts, platforms: undefined }, fleet, now).map(({ name }) => name)
 }
 
 test('all, a zone, names and ids; those that left lately included', () => {
@@ -36,6 +36,20 @@ test('a number or share is of those that are connected: the same for the same im
   assert.equal(choose(['1%']).length, 1)
   assert.equal(choose(['100%']).length, 8)
   assert.deepEqual(choose(['zone:us', '50%']).length, 1)
+})
+
+test('hosts that a tracker expects back after its start count as there, for a while', () => {
+  const fleet = [1, 2, 3, 4].map((n) => hostNamed(`host-${n}`, '', 0, true))
+  const known = [hostNamed('host-9'), ...fleet]
+  for (const [hosts, count] of [
+    ['5', 5],
+    ['40%', 2],
+    ['all', 5]
+  ] as const) {
+    assert.equal(choose([hosts], 'r.test/app:v1', known, ABSENT_MS - 1).length, count, hosts)
+  }
+  assert.equal(choose(['40%'], 'r.test/app:v1', known, ABSENT_MS).length, 1)
+  assert.equal(choose(['all'], 'r.test/app:v1', known, ABSENT_MS).length, 5)
 })
 
 test('nobody, or fewer than asked for, is an error', () => {

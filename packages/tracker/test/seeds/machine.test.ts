@@ -3,8 +3,17 @@ import { test } from 'node:test'
 import type { Digest } from '@layerswarm/core/digest.ts'
 import { isLayerswarmError } from '@layerswarm/core/errors.ts'
 import fc from 'fast-check'
-import { ABSENT_MS, begin, RECENT_MS, restore, step } from '../../src/seeds/machine.ts'
-import { createSeeds, isOpen, type Report, type Seed, type SeedCommand, type SeedEvent, type SeedsState } from '../../src/seeds/model.ts'
+import { begin, expectHosts, RECENT_MS, restore, step } from '../../src/seeds/machine.ts'
+import {
+  ABSENT_MS,
+  createSeeds,
+  isOpen,
+  type Report,
+  type Seed,
+  type SeedCommand,
+  type SeedEvent,
+  type SeedsState
+} from '../../src/seeds/model.ts'
 
 const IMAGE = 'r.test/app:v1'
 const DIGEST = `sha256:${'ab'.repeat(32)}` as Digest
@@ -309,4 +318,23 @@ test('whatever happens in whatever order, a seed ends, and says of each host how
       assert.ok(seed.targets.every((target) => !isOpen(target)))
     })
   )
+})
+
+test('after a restart of the tracker a seed waits for the hosts that there were, and names those that do not come back', () => {
+  const seeds = new TestSeeds()
+  const host = (id: string, leftAt?: number) => ({ id, name: `host-${id}`, zone: '', takesSeeds: true, leftAt, expected: false })
+  expectHosts(seeds.state, [host('a'), host('b'), host('long-gone', -RECENT_MS), host('gone', -5000)], 0)
+  const seed = seeds.begin()
+  assert.deepEqual(states(seed), ['host-a waiting', 'host-b waiting', 'host-gone waiting'])
+  assert.deepEqual(seeds.sent(), [])
+  seeds.wait(3000)
+  seeds.join('a')
+  assert.deepEqual(seeds.sent(), ['seed s0 to a'])
+  seeds.report('a', 's0', 'done')
+  seeds.wait(ABSENT_MS)
+  assert.deepEqual([seed.state, states(seed)], ['failed', ['host-a done', 'host-b failed', 'host-gone failed']])
+  assert.match(seed.targets[1]?.error?.message ?? '', /not seen since the tracker was started/)
+  assert.match(seed.targets[2]?.error?.message ?? '', /gone for 2\d s/)
+  seeds.wait(RECENT_MS)
+  assert.deepEqual([...seeds.state.hosts.keys()], ['a'])
 })
