@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Bind } from './network.ts'
 
@@ -12,8 +11,10 @@ export interface Clients {
   readonly name: string
   /** What their programs find on a host. */
   readonly binds: readonly Bind[]
-  /** The version of the configuration file that their containerd is written for. */
-  readonly containerdConfig: 2 | 3
+  /** The major versions that they have at least. */
+  readonly majors: Readonly<Record<'containerd' | 'dockerd' | 'podman' | 'skopeo', number>>
+  /** The versions of its configuration file that their containerd reads, its own first. */
+  readonly containerdConfigs: readonly [2 | 3, ...(2 | 3)[]]
   /** The flags that have `ctr images pull` take each of the ways that it knows. */
   readonly ctrWays: readonly (readonly string[])[]
   /** Where their docker can keep images: as it always has, or in a containerd of its own. */
@@ -27,7 +28,8 @@ export interface Clients {
 export const INSTALLED: Clients = {
   name: 'the installed',
   binds: [],
-  containerdConfig: 2,
+  majors: { containerd: 1, dockerd: 20, podman: 4, skopeo: 1 },
+  containerdConfigs: [2],
   ctrWays: [[]],
   dockerStores: ['classic'],
   dockerUnpacksZstd: false,
@@ -38,17 +40,11 @@ export const INSTALLED: Clients = {
 export const NEWEST: Clients = {
   name: 'the newest',
   binds: [{ from: join(NEW_CLIENTS, 'usr'), to: '/usr' }],
-  containerdConfig: 3,
+  majors: { containerd: 2, dockerd: 28, podman: 5, skopeo: 1 },
+  containerdConfigs: [3, 2],
   // By containerd's transfer service, and by itself.
   ctrWays: [[], ['--local']],
   dockerStores: ['classic', 'containerd'],
   dockerUnpacksZstd: true,
   skopeoMarksZstd: true
-}
-
-/** Which these are, of what was unpacked: `containerd 2.1.9+ds1-5, …`. */
-export function newestVersions(): string {
-  const lines = readFileSync(NEW_CLIENTS_LIST, 'utf8').split('\n')
-  const versions = new Map(lines.map((line) => line.split('=') as [string, string]))
-  return ['containerd', 'docker.io', 'podman', 'skopeo'].map((name) => `${name} ${versions.get(name)}`).join(', ')
 }

@@ -21,7 +21,7 @@ interface ContainerdOptions {
   readonly discardsLayers?: boolean
   readonly clients?: Clients
   /** The version of its file; by default the one that it is written for. */
-  readonly configVersion?: Clients['containerdConfig']
+  readonly configVersion?: Clients['containerdConfigs'][number]
 }
 
 /** Debian's containerd on a host, all its files in a folder of its own, its CRI plugin serving too. */
@@ -48,7 +48,7 @@ export class Containerd {
   }
 
   static async start(host: Host, options: ContainerdOptions = {}): Promise<Containerd> {
-    const { clients = INSTALLED, configVersion = clients.containerdConfig } = options
+    const { clients = INSTALLED, configVersion = clients.containerdConfigs[0] } = options
     const containerd = new Containerd(host, options.name ?? 'containerd', clients)
     const { hostsDir } = containerd
     if (options.mirror !== undefined) {
@@ -142,13 +142,14 @@ disabled_plugins = ["io.containerd.internal.v1.opt", "io.containerd.nri.v1.nri"]
 `
 }
 
+/** For containerd 1.x, and 2.x beside it: of these settings it takes none over. */
 function criOfVersion2(discardsLayers: boolean): string {
   return `[plugins."io.containerd.grpc.v1.cri"]
   disable_cgroup = true
   [plugins."io.containerd.grpc.v1.cri".containerd]
     snapshotter = "native"
     discard_unpacked_layers = ${discardsLayers}
-`
+${criOfVersion3(discardsLayers)}`
 }
 
 function criOfVersion3(discardsLayers: boolean): string {

@@ -43,6 +43,14 @@ export function describePulls(clients: Clients): void {
     })
     after(() => made[Symbol.asyncDispose]())
 
+    test('the programs are of this generation', async (t) => {
+      for (const [program, major] of Object.entries(clients.majors)) {
+        const printed = await made.mirrored.run(program, ['--version'], { binds: clients.binds })
+        const version = /\d+\.\d+\.\d+/.exec(printed)?.[0]
+        t.diagnostic(`${program} ${version}`)
+        assert.ok(Number.parseInt(version ?? '', 10) >= major, printed)
+      }
+    })
     describeContainerd(clients, sides)
     for (const store of clients.dockerStores) describeDocker(clients, store, sides)
     describeContainersImage(clients, sides)

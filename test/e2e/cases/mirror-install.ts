@@ -1,0 +1,244 @@
+import assert from 'node:assert/strict'
+import { cpSync, existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { after, before, describe, test } from 'node:test'
+import type { Clients } from '../../harness/clients.ts'
+import { Containerd } from '../../harness/containerd.ts'
+import { CriClient } from '../../harness/cri.ts'
+import { Docker } from '../../harness/docker.ts'
+import { DOCKER_HUB, startDockerHub } from '../../harness/docker-hub.ts'
+import { Fleet } from '../../harness/fleet.ts'
+import { type Agent, layerswarm } from '../../harness/layerswarm.ts'
+import type { Host } from '../../harness/network.ts'
+import { Podman } from '../../harness/podman.ts'
+import { waitUntil } from '../../harness/process.ts'
+
+/** What a stopped agent may add to a pull. */
+const MAX_ADDED_MS = 1_000
+/** So that a pull of a large image takes long enough to be hit in the middle. */
+const RATE = '80mbit'
+const SMALL = 50_000
+const LARGE = 16 * 1024 * 1024
+
+/** Pulls an image by its name at the registry. */
+type Pull = (reference: string) => Promise<unknown>
+
+/** What `layerswarm mirror` does for every kind of client, whether the agent runs, stops or dies. */
+export function describeMirrorInstall(clients: Clients): void {
+  describe(`layerswarm mirror install has ${clients.name} clients ask the agent first`, { timeout: 300_000 }, () => {
+    let site: Site
+
+    before(async () => {
+      site = await Site.create()
+    })
+    after(() => site[Symbol.asyncDispose]())
+
+    for (const version of clients.containerdConfigs) {
+      test(`containerd with a file of version ${version}, by ctr and CRI`, () => containerdAsks(site, clients, version))
+    }
+    for (const store of clients.dockerStores) {
+      test(`docker with its ${store} store, without a restart`, () => dockerAsks(site, clients, store))
+    }
+    test('podman', () => podmanAsks(site, clients))
+  })
+}
+
+async function containerdAsks(site: Site, clients: Clients, configVersion: Clients['containerdConfigs'][number]): Promise<void> {
+  const name = `containerd${configVersion}`
+  const containerd = await Containerd.start(site.host, { name, clients, configVersion, insecure: [site.registry.name], config: '' })
+  using cri = new CriClient(containerd.socket)
+  const ways: readonly Pull[] = [
+    ...clients.ctrWays.map(
+      (flags): Pull =>
+        (reference) =>
+          containerd.pull(reference, ...flags)
+    ),
+    (reference) => cri.pull(reference)
+  ]
+  const [byCtr] = ways
+  assert.ok(byCtr)
+  const before = files(containerd.hostsDir, containerd.configFile)
+  const direct = await site.time(byCtr)
+
+  const args = ['--runtime', 'containerd', '--containerd-config', containerd.configFile]
+  assert.match(await site.mirror('install', args), /to do: .*\n {2}systemctl restart containerd\n/)
+  assert.match(
+    await site.mirror('status', args),
+    /problem: containerd \(pid \d+\) started before .* was changed\nfix: run: systemctl restart containerd\n/
+  )
+  await containerd.restart()
+  assert.match(await site.mirror('install', args), /nothing changed/)
+  assert.match(await site.mirror('status', args), /^containerd: installed, .*\n( {2}installed .*\n){3}$/)
+  for (const pull of ways) await site.assertOnlyAgentAsked(/containerd/, pull)
+  await site.withoutAgent(async () => {
+    for (const pull of ways) assertSoon(await site.time(pull), direct)
+  })
+  if (configVersion === clients.containerdConfigs[0]) for (const pull of ways) await site.killAgentDuring(pull)
+
+  assert.match(await site.mirror('uninstall', args), /as before the install/)
+  assert.deepEqual(files(containerd.hostsDir, containerd.configFile), before)
+  await site.assertNoTrace(/containerd/, byCtr)
+  await containerd.process.stop()
+}
+
+async function dockerAsks(site: Site, clients: Clients, store: Clients['dockerStores'][number]): Promise<void> {
+  const docker = await Docker.start(site.host, { clients, store, trust: site.certificate })
+  const pull: Pull = (reference) => docker.pull(`docker.io/${reference.slice(reference.indexOf('/') + 1)}`)
+  const before = files(docker.configFile)
+  const direct = await site.time(pull)
+
+  const args = ['--runtime', 'docker', '--docker-config', docker.configFile]
+  assert.match(await site.mirror('install', args), /done: dockerd \(pid \d+\) has reloaded its configuration\n/)
+  assert.match(await site.mirror('install', args), /nothing changed/)
+  await site.assertOnlyAgentAsked(/^docker\//, pull)
+  await site.withoutAgent(async () => assertSoon(await site.time(pull), direct))
+  // The classic store asks again after 5, 10, 15, 20 and 25 s before it goes elsewhere: an agent that is back is found.
+  await site.killAgentDuring(pull, { isBack: store === 'classic' })
+
+  assert.match(await site.mirror('uninstall', args), /done: dockerd \(pid \d+\) has reloaded its configuration\n/)
+  assert.deepEqual(files(docker.configFile), before)
+  await site.assertNoTrace(/^docker\//, pull)
+  await docker.process.stop()
+}
+
+async function podmanAsks(site: Site, clients: Clients): Promise<void> {
+  const etc = join(site.host.dir, 'etc-containers')
+  cpSync('/etc/containers', etc, { recursive: true })
+  writeFileSync(join(etc, 'registries.conf'), `# ours\n[[registry]]\nlocation = "${site.registry.name}"\ninsecure = true\n`)
+  const podman = new Podman(site.host, { etc, clients })
+  const pull: Pull = (reference) => podman.pull(reference)
+  const before = files(etc)
+  const direct = await site.time(pull)
+
+  const args = ['--runtime', 'podman', '--registries-conf-dir', join(etc, 'registries.conf.d')]
+  await site.mirror('install', [...args, '--registry', site.registry.name])
+  assert.match(await site.mirror('install', [...args, '--registry', site.registry.name]), /nothing changed/)
+  await site.assertOnlyAgentAsked(/containers|libpod/, pull)
+  await site.withoutAgent(async () => assertSoon(await site.time(pull), direct))
+  // It has chosen where all of an image comes from once it has the manifest; but whoever tries again succeeds.
+  await site.killAgentDuring(async (reference) => pull(reference).catch(() => pull(reference)))
+
+  await site.mirror('uninstall', args)
+  assert.deepEqual(files(etc), before)
+  await site.assertNoTrace(/containers|libpod/, pull)
+}
+
+/** A host with an agent and clients, and the registry that stands for Docker Hub too. */
+class Site implements AsyncDisposable {
+  readonly host: Host
+  readonly certificate: string
+  readonly #fleet: Fleet
+  readonly #agent: Agent
+  #images = 0
+
+  private constructor(fleet: Fleet, agent: Agent, certificate: string) {
+    this.host = agent.host
+    this.certificate = certificate
+    this.#fleet = fleet
+    this.#agent = agent
+  }
+
+  static async create(): Promise<Site> {
+    await using stack = new AsyncDisposableStack()
+    const fleet = stack.use(await Fleet.create({ hosts: 1, rate: RATE, registryNames: [DOCKER_HUB] }))
+    const certificate = await startDockerHub(fleet.registry.host)
+    const agent = await fleet.startAgent(fleet.host(1), { env: { NODE_EXTRA_CA_CERTS: certificate }, args: ['--registry', 'docker.io'] })
+    stack.move()
+    return new Site(fleet, agent, certificate)
+  }
+
+  get registry(): Fleet['registry'] {
+    return this.#fleet.registry
+  }
+
+  /** Runs `layerswarm mirror ACTION`, which must succeed; returns what it printed. */
+  async mirror(action: string, args: readonly string[]): Promise<string> {
+    const own = ['--config', '/dev/null', '--data-dir', this.#agent.dataDir]
+    const { code, stdout, stderr } = await layerswarm(this.host, ['mirror', action, ...own, ...args])
+    assert.equal(code, 0, stdout + stderr)
+    return stdout
+  }
+
+  /** What pulling an image takes that nobody has yet, ms. */
+  async time(pull: Pull): Promise<number> {
+    const reference = await this.#publish(SMALL)
+    const start = performance.now()
+    await pull(reference)
+    return performance.now() - start
+  }
+
+  async assertOnlyAgentAsked(client: RegExp, pull: Pull): Promise<void> {
+    const { registry } = await this.#agent.received()
+    assert.equal(await this.#askedBy(client, pull), 0)
+    assert.ok((await this.#agent.received()).registry > registry)
+  }
+
+  /** After an uninstall the agent has no part in a pull. */
+  async assertNoTrace(client: RegExp, pull: Pull): Promise<void> {
+    assert.equal(existsSync(join(this.#agent.dataDir, 'mirror')), false)
+    const { registry } = await this.#agent.received()
+    assert.ok((await this.#askedBy(client, pull)) > 0)
+    assert.equal((await this.#agent.received()).registry, registry)
+  }
+
+  /**
+   * A pull ends well though the agent dies in the middle of it. `isBack`: it is started again at once, as a service
+   * manager does; else only when the pull is over.
+   */
+  async killAgentDuring(pull: Pull, { isBack = false } = {}): Promise<void> {
+    const reference = await this.#publish(LARGE)
+    const { registry } = await this.#agent.received()
+    const pulled = pull(reference)
+    const halfway = async () => (await this.#agent.received()).registry - registry > LARGE / 2
+    assert.ok(await Promise.race([waitUntil(halfway, 20_000), pulled.then(() => false)]), 'the pull was over before half of it was there')
+    await this.#agent.process.crash()
+    if (isBack) await this.#agent.restart()
+    await pulled
+    if (!isBack) await this.#agent.restart()
+  }
+
+  async withoutAgent(run: () => Promise<void>): Promise<void> {
+    await this.#agent.process.stop()
+    await run()
+    await this.#agent.restart()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#fleet[Symbol.asyncDispose]()
+  }
+
+  /** Publishes an image that nobody has yet. */
+  async #publish(size: number): Promise<string> {
+    this.#images += 1
+    // Docker gives names without a folder to Docker Hub's library.
+    const repository = `library/app${this.#images}`
+    await this.registry.publish(repository, { layers: [{ seed: repository, size, compression: 'gzip' }] })
+    return `${this.registry.name}/${repository}:v1`
+  }
+
+  /** The requests that a client itself, and no agent, sent to the registry meanwhile. */
+  async #askedBy(client: RegExp, pull: Pull): Promise<number> {
+    const reference = await this.#publish(SMALL)
+    const earlier = this.registry.requests().length
+    await pull(reference)
+    return this.registry
+      .requests()
+      .slice(earlier)
+      .filter(({ userAgent }) => client.test(userAgent)).length
+  }
+}
+
+function assertSoon(ms: number, direct: number): void {
+  assert.ok(ms < direct + MAX_ADDED_MS, `${Math.round(ms)} ms without the agent, ${Math.round(direct)} ms before it was installed`)
+}
+
+/** Bytes and modes of files, and of all that is below folders. */
+function files(...paths: readonly string[]): ReadonlyMap<string, string> {
+  const below = paths.flatMap((path) => [
+    path,
+    ...(statSync(path).isDirectory() ? readdirSync(path, { recursive: true, encoding: 'utf8' }).map((name) => join(path, name)) : [])
+  ])
+  return new Map(
+    below.sort().map((path) => [path, `${statSync(path).mode} ${statSync(path).isDirectory() ? '' : readFileSync(path, 'utf8')}`])
+  )
+}
