@@ -106,7 +106,8 @@ ${fence(await headOf(STATUS_API))}
 
 ### The fleet
 
-\`GET /v1/fleet\` of a tracker:
+\`GET /v1/fleet\` of a tracker. A page has at most 1000 entries of each list, or \`?limit=N\` fewer; where it is not the last one, \`?cursor=\`
+with its \`next\` gives the one after it. An entry that is there all the time is on one page, whatever comes and goes.
 
 ${fence(fleet, 'ts')}`
 }

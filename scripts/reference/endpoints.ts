@@ -40,7 +40,7 @@ export const SERVERS: readonly Server[] = [
       'GET /healthz': '200 while the process lives',
       'GET /readyz': '200 once agents can connect, else 503: `{ready, id, addresses, hosts}`',
       'GET /metrics': 'Prometheus text',
-      'GET /v1/fleet': 'hosts, blobs, leases and what left the registries, see below',
+      'GET /v1/fleet': 'hosts, blobs, leases and what left the registries, in pages, see below',
       [`GET ${SEED_PATH}`]: 'the seeds, see below',
       [`GET ${SEED_PATH}/:id`]: 'one of them, with its hosts',
       [`POST ${SEED_PATH}`]: 'begins one; needs the token',

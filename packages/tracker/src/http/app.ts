@@ -6,11 +6,14 @@ import { checkHost } from '@layerswarm/core/host-guard.ts'
 import type { Logger } from '@layerswarm/core/log.ts'
 import type { MetricsRegistry, TrackerMetrics } from '@layerswarm/core/metrics.ts'
 import fastify, { type FastifyError, type FastifyInstance, type FastifyReply } from 'fastify'
+import { z } from 'zod'
 import type { Seeds } from '../seeds/seeds.ts'
+import { PAGE_ENTRIES, pageAt } from '../state/fleet-page.ts'
 import { copiesOf, countHosts, countLeases, viewFleet } from '../state/fleet-view.ts'
 import type { FleetState } from '../state/model.ts'
 import { frontPage } from './front-page.ts'
 import { checkOrigin, isChange } from './guards.ts'
+import { parsed } from './parsed.ts'
 import { addSeedRoutes } from './seed-routes.ts'
 import { checkToken } from './token.ts'
 
@@ -28,6 +31,11 @@ export interface AppDeps {
   readonly token: string
   readonly log: Logger
 }
+
+const fleetQuery = z.strictObject({
+  cursor: z.string().optional(),
+  limit: z.coerce.number().int().min(1).max(PAGE_ENTRIES).optional()
+})
 
 /** An image, and names of hosts. */
 const MAX_BODY_BYTES = 512 * 1024
@@ -75,7 +83,10 @@ export function createApp(deps: AppDeps): FastifyInstance {
     metrics.fleetEgressRatio.set(copiesOf(state))
     return reply.type(registry.contentType).send(await registry.metrics())
   })
-  app.get('/v1/fleet', () => viewFleet(state, id, clock.now()))
+  app.get('/v1/fleet', (request) => {
+    const { cursor, limit } = parsed(fleetQuery, request.query)
+    return viewFleet(state, id, clock.now(), pageAt(cursor, limit))
+  })
   app.get('/', (_, reply) => reply.type('text/html; charset=utf-8').send(frontPage(id, addresses(), state, seeds.list())))
   addSeedRoutes(app, seeds)
   return app

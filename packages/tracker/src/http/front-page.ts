@@ -18,7 +18,7 @@ registry copies ${copiesOf(state).toFixed(2)}.</p>
 ${seedsPart(seeds.filter((seed) => seed.state === 'running'))}<p>Agents connect with:</p>
 <ul>${addresses.map((address) => `<li><code>--tracker ${address}</code>`).join('')}</ul>
 <ul>
-<li><a href="v1/fleet">/v1/fleet</a>: hosts, blobs and leases as JSON
+<li><a href="v1/fleet">/v1/fleet</a>: hosts, blobs and leases as JSON, in pages
 <li><a href="v1/seed">/v1/seed</a>: images that are brought to hosts ahead of use, as JSON
 <li><a href="metrics">/metrics</a>: for Prometheus
 <li><a href="healthz">/healthz</a>, <a href="readyz">/readyz</a>

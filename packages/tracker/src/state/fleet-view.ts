@@ -1,7 +1,17 @@
+import { cursorAfter, type FleetPage, partOf } from './fleet-page.ts'
 import type { FleetState, Host } from './model.ts'
 
-/** What `GET /v1/fleet` answers: the fleet as the tracker sees it now. Fields are only ever added. */
+/** Runs of the largest blob there can be have fewer: their keys are then in the order of their numbers. */
+const RUN_DIGITS = 10
+
+/**
+ * What `GET /v1/fleet` answers: the fleet as the tracker sees it now, in pages. Fields are only ever added.
+ */
 export interface FleetView {
+  /** Entries of each list on all pages. */
+  readonly totals: { readonly hosts: number; readonly blobs: number; readonly leases: number }
+  /** What `?cursor=` gives the next page by; absent on the last one. */
+  readonly next?: string
   readonly tracker: { readonly id: string; readonly version: string; readonly uptimeSeconds: number }
   readonly hosts: readonly {
     readonly name: string
@@ -43,11 +53,26 @@ export interface FleetView {
   readonly registry: { readonly bytes: number; readonly uniqueBytes: number; readonly copies: number }
 }
 
-export function viewFleet(state: FleetState, id: string, now: number): FleetView {
+export function viewFleet(state: FleetState, id: string, now: number, page: FleetPage): FleetView {
+  const greeted = [...state.hosts.values()].filter((host) => host.greeted)
+  const leased = [...state.campaigns].flatMap((campaign) => [...campaign.leased.values()].map((lease) => ({ campaign, lease })))
+  const parts = {
+    hosts: partOf(greeted, 'hosts', page, (host) => host.id),
+    blobs: partOf(state.blobs.values(), 'blobs', page, ({ digest }) => digest),
+    leases: partOf(
+      leased,
+      'leases',
+      page,
+      ({ campaign, lease }) => `${campaign.blob.digest}/${String(lease.run).padStart(RUN_DIGITS, '0')}`
+    )
+  }
+  const next = cursorAfter(parts)
   return {
+    totals: { hosts: greeted.length, blobs: state.blobs.size, leases: leased.length },
+    ...(next === undefined ? {} : { next }),
     tracker: { id, version: state.version, uptimeSeconds: Math.round((now - state.startedAt) / 1000) },
-    hosts: [...state.hosts.values()].filter(({ greeted }) => greeted).map(viewHost),
-    blobs: [...state.blobs.values()].map((blob) => ({
+    hosts: parts.hosts.entries.map(viewHost),
+    blobs: parts.blobs.entries.map((blob) => ({
       digest: blob.digest,
       ...(blob.layout === undefined ? {} : { size: blob.layout.size }),
       ...(blob.mediaType === undefined ? {} : { mediaType: blob.mediaType }),
@@ -55,15 +80,13 @@ export function viewFleet(state: FleetState, id: string, now: number): FleetView
       fetching: blob.fetchingCount,
       map: blob.map === undefined ? 'none' : blob.map.proven ? 'proven' : 'claimed'
     })),
-    leases: [...state.campaigns].flatMap((campaign) =>
-      [...campaign.leased.values()].map(({ run, holder, since }) => ({
-        blob: campaign.blob.digest,
-        run,
-        holder: holder.host.id,
-        state: holder.open.has(run) ? ('open' as const) : ('fetched' as const),
-        seconds: (now - since) / 1000
-      }))
-    ),
+    leases: parts.leases.entries.map(({ campaign, lease: { run, holder, since } }) => ({
+      blob: campaign.blob.digest,
+      run,
+      holder: holder.host.id,
+      state: holder.open.has(run) ? ('open' as const) : ('fetched' as const),
+      seconds: (now - since) / 1000
+    })),
     registry: {
       bytes: state.totals.registryBytes,
       uniqueBytes: state.totals.uniqueBytes,

@@ -56,6 +56,47 @@ test('/v1/fleet and /metrics tell of hosts, blobs, leases and registry copies', 
   }
 })
 
+test('/v1/fleet comes in pages, on which everything is once', async () => {
+  await using tracker = await TestTracker.start()
+  const agents = await Promise.all(Array.from({ length: 5 }, () => tracker.agent()))
+  for (const [at, agent] of agents.entries()) {
+    agent.hello(`host-${at}`)
+    agent.say({ t: 'hold', full: true, add: [blobOfRuns(1, `held ${at}`)], drop: [] })
+    agent.say({ t: 'plan', id: 1, scope: SCOPE, blobs: [blob], origin: true, want: true })
+    await agent.next('plan')
+  }
+  const page = async (cursor?: string) => {
+    const reply = await tracker.get(`/v1/fleet?limit=2${cursor === undefined ? '' : `&cursor=${cursor}`}`)
+    return (await reply.json()) as FleetView
+  }
+  const whole = (await (await tracker.get('/v1/fleet')).json()) as FleetView
+  assert.equal(whole.next, undefined)
+  assert.deepEqual(whole.totals, { hosts: 5, blobs: 6, leases: whole.leases.length })
+  assert.ok(whole.leases.length > 6)
+
+  const first = await page()
+  assert.deepEqual([first.hosts.length, first.blobs.length, first.leases.length], [2, 2, 2])
+  assert.deepEqual(first.totals, whole.totals)
+  const pages = [first]
+  for (let { next } = first; next !== undefined; next = pages.at(-1)?.next) pages.push(await page(next))
+  assert.deepEqual(
+    pages.flatMap(({ hosts }) => hosts),
+    whole.hosts
+  )
+  assert.deepEqual(
+    pages.flatMap(({ blobs }) => blobs),
+    whole.blobs
+  )
+  assert.deepEqual(
+    pages.flatMap(({ leases }) => leases.map(({ run }) => run)),
+    whole.leases.map(({ run }) => run)
+  )
+
+  for (const query of ['limit=0', 'limit=1001', 'cursor=nonsense', 'offset=2']) {
+    assert.equal((await tracker.get(`/v1/fleet?${query}`)).status, 400, query)
+  }
+})
+
 test('a client that has not said all of its request does not keep the tracker from stopping', { timeout: 20_000 }, async () => {
   await using tracker = await TestTracker.start()
   const { hostname, port } = new URL(tracker.running.httpUrl)
