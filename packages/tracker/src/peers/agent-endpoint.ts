@@ -9,7 +9,7 @@ import type { P2pNode } from '@layerswarm/core/p2p/node.ts'
 import { type AgentMessage, agentMessage, DIRECTORY_PROTOCOL, MAX_DIRECTORY_MESSAGE } from '@layerswarm/core/wire/directory-protocol.ts'
 import { decodeMessage } from '@layerswarm/core/wire/frames.ts'
 import { TICK_MS } from '../planner/limits.ts'
-import type { PlannerEvent, PlannerMessage } from '../planner/messages.ts'
+import type { PlannerCommand, PlannerEvent, PlannerMessage } from '../planner/messages.ts'
 import { step } from '../planner/step.ts'
 import type { Seeds } from '../seeds/seeds.ts'
 import type { FleetState } from '../state/model.ts'
@@ -123,13 +123,24 @@ export class AgentEndpoint implements AsyncDisposable {
   }
 
   #apply(event: PlannerEvent): void {
-    for (const command of step(this.#deps.state, event, this.#deps.clock.now())) {
-      const session = this.#sessions.get(command.host)
-      if (command.type === 'send') session?.post(command.message)
-      else if (command.type === 'disconnect') session?.stream.abort(new LayerswarmError('PEER_PROTOCOL', { detail: command.reason }))
-      else {
+    for (const command of step(this.#deps.state, event, this.#deps.clock.now())) this.#carryOut(command)
+  }
+
+  #carryOut(command: PlannerCommand): void {
+    const { log } = this.#deps
+    switch (command.type) {
+      case 'send':
+        this.#sessions.get(command.host)?.post(command.message)
+        break
+      case 'disconnect':
+        this.#sessions.get(command.host)?.stream.abort(new LayerswarmError('PEER_PROTOCOL', { detail: command.reason }))
+        break
+      case 'doubted':
+        log.error({ peers: command.hosts, digest: command.blob }, 'the registry, or a proxy before it, sent these hosts false bytes')
+        break
+      case 'convicted': {
         const { host, name, blob, forGood } = command
-        this.#deps.log.error({ peer: host, name, digest: blob, forGood }, 'a host vouched for false bytes; it vouches for nothing any more')
+        log.error({ peer: host, name, digest: blob, forGood }, 'a host vouched for false bytes; it vouches for nothing any more')
       }
     }
   }

@@ -5,12 +5,25 @@
  * Who lied is decided by the map that two hosts have proven, against what the accused signed itself: no word of a third
  * host can convict anybody. All that a false alarm does is have one blob fetched once more, and a host has one such
  * alarm an hour unless it was right.
+ *
+ * Against one host it cannot be told whether it lied or the registry lied to it. Where several vouched falsely for the
+ * same blob, a registry, or something before it, that sent false bytes for a while is likelier than that all of them lie.
  */
 import { type Claim, claimedHash, claimedPieces } from '@layerswarm/core/claims.ts'
 import { type Digest, PIECE_HASH_BYTES } from '@layerswarm/core/digest.ts'
 import { removeHolding, unlink } from '../state/facts.ts'
 import type { Blob, FleetState, Host } from '../state/model.ts'
-import { convict, type Dispute, isDistrusted, MAX_ACCUSED_PER_REPORTER, MAX_REPORTERS, openDispute, spend } from '../state/trust.ts'
+import {
+  convict,
+  type Dispute,
+  isDistrusted,
+  letOff,
+  MAX_ACCUSED_PER_REPORTER,
+  MAX_REPORTERS,
+  openDispute,
+  spend,
+  wasLetOff
+} from '../state/trust.ts'
 import { queueAgain } from './campaign.ts'
 import { replaceGateway } from './gateways.ts'
 import { dismiss, handOut } from './leases.ts'
@@ -49,7 +62,7 @@ export function takeEvidence(state: FleetState, host: Host, digest: Digest, clai
   judge(state, blob, now, out)
 }
 
-/** Ends the blob's dispute once its map is proven: whoever signed other hashes is found guilty. */
+/** Ends the blob's dispute once its map is proven: whoever signed other hashes is found guilty, or let off with others. */
 export function judge(state: FleetState, blob: Blob, now: number, out: Outbox): void {
   const dispute = state.trust.disputes.get(blob.digest)
   if (dispute === undefined || blob.map?.proven !== true) return
@@ -61,7 +74,10 @@ export function judge(state: FleetState, blob: Blob, now: number, out: Outbox): 
     if (liars.length > 0) state.trust.spent.delete(reporter)
   }
   close(state, blob, dispute)
+  const spared = guilty.size > 1 ? [...guilty].filter((id) => letOff(state.trust, id, blob.digest, now)) : []
+  if (spared.length > 0) out.push({ type: 'doubted', hosts: spared, blob: blob.digest })
   for (const id of guilty) {
+    if (wasLetOff(state.trust, id, blob.digest, now)) continue
     const until = convict(state.trust, id, now)
     if (until === undefined) continue
     const host = state.hosts.get(id)

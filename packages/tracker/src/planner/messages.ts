@@ -33,6 +33,8 @@ export type PlannerCommand =
       readonly blob: Digest
       readonly forGood: boolean
     }
+  /** Several hosts vouched for false bytes of the blob, most likely since the registry sent them. */
+  | { readonly type: 'doubted'; readonly hosts: readonly string[]; readonly blob: Digest }
   /** The host broke the protocol. */
   | { readonly type: 'disconnect'; readonly host: string; readonly reason: string }
 

@@ -12,6 +12,8 @@ export const MAX_ACCUSED_PER_REPORTER = 8
 export const MAX_REPORTERS = 32
 /** How long a liar vouches for nothing the first time; the second time it is for good, ms. */
 export const DISTRUST_MS = 3_600_000
+/** How long a host that was let off is not let off for another blob, ms. */
+export const LET_OFF_MS = 24 * 3_600_000
 /** How often one host may have a blob fetched again on its word alone, ms. */
 export const DISPUTE_EACH_MS = 3_600_000
 
@@ -34,12 +36,14 @@ export interface Verdict {
 export interface Trust {
   readonly disputes: Map<Digest, Dispute>
   readonly verdicts: Map<string, Verdict>
+  /** Hosts that were let off, for which blob, and until when they are for no other. */
+  readonly letOff: Map<string, { readonly blob: Digest; readonly until: number }>
   /** Hosts that had a blob fetched again, and when they may once more. */
   readonly spent: Map<string, number>
 }
 
 export function createTrust(): Trust {
-  return { disputes: new Map(), verdicts: new Map(), spent: new Map() }
+  return { disputes: new Map(), verdicts: new Map(), letOff: new Map(), spent: new Map() }
 }
 
 /** The blob's dispute; a new one takes the place of the oldest where there are too many. */
@@ -68,6 +72,22 @@ export function convict(trust: Trust, host: string, now: number): number | undef
 
 export function isDistrusted(trust: Trust, host: string, now: number): boolean {
   return (trust.verdicts.get(host)?.until ?? now) > now
+}
+
+/**
+ * Lets a host off that vouched falsely for a blob, as others did: the registry is the likelier cause. Once a day, so that
+ * liars who act together gain one download more each; and not after a verdict. @returns whether it is let off
+ */
+export function letOff(trust: Trust, host: string, blob: Digest, now: number): boolean {
+  if (trust.verdicts.has(host) || (trust.letOff.get(host)?.until ?? now) > now) return false
+  remember(trust.letOff, host, { blob, until: now + LET_OFF_MS }, MAX_REMEMBERED)
+  return true
+}
+
+/** Whether the host was let off for this blob: whoever brings the same again convicts nobody. */
+export function wasLetOff(trust: Trust, host: string, blob: Digest, now: number): boolean {
+  const before = trust.letOff.get(host)
+  return before?.blob === blob && before.until > now
 }
 
 /** Whether the host may have a blob fetched again on its word; it then may not for a while. */

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { type Claim, mapRoot } from '@layerswarm/core/claims.ts'
-import { DISPUTE_EACH_MS, DISTRUST_MS, MAX_ACCUSED_PER_REPORTER, MAX_DISPUTES, MAX_REMEMBERED } from '../../src/state/trust.ts'
+import { DISPUTE_EACH_MS, DISTRUST_MS, LET_OFF_MS, MAX_ACCUSED_PER_REPORTER, MAX_DISPUTES, MAX_REMEMBERED } from '../../src/state/trust.ts'
 import { blobOfRuns, piecesOf, TestFleet } from './test-fleet.ts'
 
 const RUNS = 4
@@ -237,6 +237,52 @@ describe('an honest host is not convicted', () => {
     accuse(fleet, 'liar', claim('a', 3))
     prove(fleet, 'c')
     assert.deepEqual(convicted(fleet), [])
+  })
+})
+
+describe('several hosts that vouched for false bytes of one blob', () => {
+  /** `a` and `b` fetched the blob, `c` and `d` proved it with other pieces, and `c` brings what both signed. */
+  function accusedTogether(of = blob, fleet = fetched(['a', 'b', 'c', 'd'], of)): TestFleet {
+    for (const host of ['c', 'd']) prove(fleet, host, map, of)
+    fleet.say('c', { t: 'evidence', blob: of.digest, claims: [claim('a', 0, FALSE, of), claim('b', 1, FALSE, of)] })
+    return fleet
+  }
+
+  /** The same four fetch another blob. */
+  function next(fleet: TestFleet, of = other): TestFleet {
+    for (const host of ['a', 'b', 'c', 'd']) fetch(fleet, host, of)
+    return fleet
+  }
+
+  test('are let off, and the operator is told, whoever brings the same again', () => {
+    const fleet = accusedTogether()
+    accuse(fleet, 'd', claim('a', 0, FALSE))
+    accuse(fleet, 'd', claim('a', 0, FALSE), claim('b', 1, FALSE))
+    assert.deepEqual(convicted(fleet), [])
+    assert.deepEqual(
+      fleet.doubted.map(({ hosts, blob: of }) => [hosts, of]),
+      [[['a', 'b'], blob.digest]]
+    )
+    assert.ok(fleet.plan('a', [blobOfRuns(RUNS, 'next')]).blobs[0]?.leases.length)
+  })
+
+  test('are convicted for another one on the same day, and let off again after it', () => {
+    const fleet = accusedTogether(other, next(accusedTogether()))
+    assert.deepEqual(convicted(fleet), ['a', 'b'])
+    const patient = accusedTogether()
+    patient.now += LET_OFF_MS
+    assert.deepEqual(convicted(accusedTogether(other, next(patient))), [])
+  })
+
+  test('are not let off after a verdict, and one alone never is', () => {
+    const fleet = fetched(['a', 'b', 'c', 'd'])
+    for (const host of ['c', 'd']) prove(fleet, host)
+    accuse(fleet, 'c', claim('a', 0, FALSE))
+    assert.deepEqual(convicted(fleet), ['a'])
+    fleet.now += DISTRUST_MS
+    fleet.run(100)
+    assert.deepEqual(convicted(accusedTogether(other, next(fleet))), ['a', 'a'])
+    assert.equal(fleet.convicted.at(-1)?.forGood, true)
   })
 })
 

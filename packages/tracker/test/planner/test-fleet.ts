@@ -39,6 +39,7 @@ export class TestFleet {
   readonly inbox = new Map<string, PlannerMessage[]>()
   readonly disconnected: string[] = []
   readonly convicted: Extract<PlannerCommand, { type: 'convicted' }>[] = []
+  readonly doubted: Extract<PlannerCommand, { type: 'doubted' }>[] = []
 
   constructor(options: Partial<FleetOptions> = {}, now = 10_000) {
     this.now = now
@@ -124,6 +125,7 @@ export class TestFleet {
     for (const command of commands) {
       if (command.type === 'disconnect') this.disconnected.push(command.host)
       if (command.type === 'convicted') this.convicted.push(command)
+      if (command.type === 'doubted') this.doubted.push(command)
       if (command.type !== 'send') continue
       const messages = this.inbox.get(command.host) ?? []
       messages.push(command.message)
