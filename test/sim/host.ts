@@ -8,6 +8,7 @@ import type { Digest } from '@layerswarm/core/digest.ts'
 import { type PieceLayout, pieceLength } from '@layerswarm/core/piece-layout.ts'
 import { PieceSet } from '@layerswarm/core/piece-set.ts'
 import type { AgentMessage } from '@layerswarm/core/wire/directory-protocol.ts'
+import { SimClient } from './client.ts'
 import { Link } from './link.ts'
 import type { World } from './world.ts'
 
@@ -38,10 +39,7 @@ export class SimHost {
   readonly state
   readonly #world: World
   readonly #wants: readonly { digest: Digest; layout: PieceLayout }[]
-  /** Layers that the client reads at a time, those it reads now with the piece it waits for, and how many it has begun. */
-  readonly #reads: number
-  readonly #reading = new Map<Digest, number>()
-  #begun = 0
+  readonly #client: SimClient
   readonly has = new Map<Digest, PieceSet>()
   readonly neighbours = new Set<SimHost>()
   readonly #watched = new Map<Digest, Watched>()
@@ -69,7 +67,7 @@ export class SimHost {
     this.up = new Link(rate)
     this.down = new Link(rate)
     this.#wants = wants
-    this.#reads = reads ?? 0
+    this.#client = new SimClient(wants, reads ?? 0, { has: this.has, dispatch: (event) => this.dispatch(event) })
     this.state = createState(id, world.random, true)
   }
 
@@ -96,29 +94,8 @@ export class SimHost {
       want: true,
       ...(this.#world.statesRates && { rate: this.down.rate * 1000 })
     })
-    this.#readOn()
+    this.#client.readOn()
     queue.after(TICK_MS, () => this.#tick())
-  }
-
-  /** The client goes on to what it reads next: the next piece of a layer, or the next layer. */
-  #readOn(): void {
-    for (const [blob, piece] of this.#reading) {
-      const have = this.has.get(blob) as PieceSet
-      if (!have.has(piece)) continue
-      this.dispatch({ type: 'reader', blob, piece, waiting: false })
-      if (have.complete) this.#reading.delete(blob)
-      else this.#await(blob)
-    }
-    while (this.#reading.size < this.#reads && this.#begun < this.#wants.length) {
-      const { digest } = this.#wants[this.#begun++] as { digest: Digest }
-      if (this.has.get(digest)?.complete === false) this.#await(digest)
-    }
-  }
-
-  #await(blob: Digest): void {
-    const piece = this.has.get(blob)?.firstMissing() ?? 0
-    this.#reading.set(blob, piece)
-    this.dispatch({ type: 'reader', blob, piece, waiting: true })
   }
 
   #tick(): void {
@@ -156,6 +133,8 @@ export class SimHost {
       queue.after(rtt / 2, () => world.host(command.peer).ask(upload))
     } else if (command.type === 'cancel') {
       queue.after(rtt / 2, () => world.host(command.peer).cancel(this, command.blob, command.piece))
+    } else if (command.type === 'withdraw') {
+      queue.after(rtt / 2, () => world.host(command.peer).withdraw(this, command.blob, command.piece))
     } else if (command.type === 'fetch') this.#fetch(command)
     else if (command.type === 'stopFetch') this.#fetches.get(command.fetch)?.()
     else if (command.type === 'tell') world.tell(this, command.note as AgentMessage)
@@ -193,7 +172,7 @@ export class SimHost {
     this.dispatch({ type: 'landed', blob, piece, from, bytes })
     if (!fresh) return
     this.#announce(blob, piece)
-    this.#readOn()
+    this.#client.readOn()
   }
 
   #complete(blob: Digest): void {
@@ -253,9 +232,17 @@ export class SimHost {
     this.#serve()
   }
 
-  cancel(peer: SimHost, blob: Digest, piece: number): void {
+  /** @returns whether the request was waiting still */
+  cancel(peer: SimHost, blob: Digest, piece: number): boolean {
     const at = this.#waiting.findIndex((u) => u.peer === peer && u.blob === blob && u.piece === piece)
     if (at >= 0) this.#waiting.splice(at, 1)
+    return at >= 0
+  }
+
+  withdraw(peer: SimHost, blob: Digest, piece: number): void {
+    if (this.dead || !this.cancel(peer, blob, piece)) return
+    this.#inform(peer, blob, [])
+    this.#world.queue.after(this.#world.rtt / 2, () => peer.dispatch({ type: 'withdrawn', blob, piece, peer: this.id }))
   }
 
   #serve(): void {

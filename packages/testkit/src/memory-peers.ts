@@ -28,6 +28,10 @@ export class MemoryPeer {
   error: Error | undefined
   /** Requests are not answered before it settles. */
   gate: Promise<unknown> | undefined
+  /** Uploads that it says it has. */
+  load = 0
+  /** What ends the requests for each piece that stand at the gate. */
+  readonly #waiting = new Map<number, (error: Error) => void>()
 
   constructor(id: string) {
     this.id = id
@@ -41,7 +45,7 @@ export class MemoryPeer {
     for (const piece of news) held.pieces.add(piece)
     held.claims = [...held.claims, ...claims]
     if (map !== undefined) held.map = map
-    held.feed.publish({ pieces: news, load: 0, claims, ...(map !== undefined && { map }) })
+    held.feed.publish({ pieces: news, load: this.load, claims, ...(map !== undefined && { map }) })
   }
 
   #hold(blob: FixtureBlob): Held {
@@ -55,7 +59,8 @@ export class MemoryPeer {
       id: this.id,
       kind: 'peer',
       available: ({ signal } = {}) => this.#available(digest, signal === undefined ? closed : AbortSignal.any([signal, closed])),
-      fetch: (run, { signal } = {}) => this.#fetch(digest, run, signal === undefined ? closed : AbortSignal.any([signal, closed]))
+      fetch: (run, { signal } = {}) => this.#fetch(digest, run, signal === undefined ? closed : AbortSignal.any([signal, closed])),
+      withdraw: (piece) => this.#waiting.get(piece)?.(new LayerswarmError('STALLED'))
     }
   }
 
@@ -64,7 +69,10 @@ export class MemoryPeer {
     const held = this.#held.get(digest)
     const feed = held?.feed ?? new Feed<Availability>()
     const { claims = [], map } = held ?? {}
-    yield* feed.listen({ signal, first: [{ pieces: [...(held?.pieces ?? [])], load: 0, claims, ...(map !== undefined && { map }) }] })
+    yield* feed.listen({
+      signal,
+      first: [{ pieces: [...(held?.pieces ?? [])], load: this.load, claims, ...(map !== undefined && { map }) }]
+    })
   }
 
   async *#fetch(digest: Digest, run: PieceRun, signal: AbortSignal): AsyncGenerator<FetchedPiece> {
@@ -74,11 +82,13 @@ export class MemoryPeer {
       aborted.promise.catch(() => undefined)
       const onAbort = () => aborted.reject(signal.reason)
       signal.addEventListener('abort', onAbort)
+      this.#waiting.set(piece, aborted.reject)
       try {
         signal.throwIfAborted()
         await Promise.race([this.gate, aborted.promise])
       } finally {
         signal.removeEventListener('abort', onAbort)
+        this.#waiting.delete(piece)
       }
       if (this.error !== undefined) throw this.error
       const held = this.#held.get(digest)

@@ -23,6 +23,8 @@ interface Pending extends PieceRequest {
   sent: boolean
   /** All of it is here, and waits for the limit to let it pass. */
   received: boolean
+  /** It was taken back, in case its answer had not begun. */
+  withdrawn: boolean
 }
 
 /** The answer that is arriving. */
@@ -68,7 +70,7 @@ export class GetClient {
     signal?.throwIfAborted()
     const id = this.#nextId
     this.#nextId = (id + 1) >>> 0
-    const pending: Pending = { ...request, id, done: Promise.withResolvers(), sent: false, received: false }
+    const pending: Pending = { ...request, id, done: Promise.withResolvers(), sent: false, received: false, withdrawn: false }
     const onAbort = () => this.#abandon(pending, signal?.reason)
     signal?.addEventListener('abort', onAbort)
     this.#pending.set(id, pending)
@@ -77,6 +79,18 @@ export class GetClient {
       return await pending.done.promise
     } finally {
       signal?.removeEventListener('abort', onAbort)
+    }
+  }
+
+  /** Takes back a request for a piece that waits: it fails with STALLED. One whose answer has begun is answered. */
+  withdraw(blob: Digest, piece: number): void {
+    for (const request of this.#pending.values()) {
+      if (request.blob !== blob || request.piece !== piece || request.withdrawn) continue
+      if (request.received || this.#arriving?.request === request) continue
+      request.withdrawn = true
+      if (request.sent) this.#stream?.send({ t: 'cancel', id: request.id })
+      else this.#endWithdrawn(request)
+      return
     }
   }
 
@@ -148,8 +162,11 @@ export class GetClient {
     }
     this.#deps.onLoad(request.blob, reply.load)
     if (reply.t === 'no') {
-      if (reply.reason === 'cancelled')
-        throw new LayerswarmError('PEER_PROTOCOL', { detail: 'a request was dropped that was not cancelled' })
+      if (reply.reason === 'cancelled') {
+        if (!request.withdrawn) throw new LayerswarmError('PEER_PROTOCOL', { detail: 'a request was dropped that was not cancelled' })
+        this.#endWithdrawn(request)
+        return
+      }
       this.#settle(request).done.reject(new LayerswarmError('PEER_GONE', { detail: `piece ${request.piece}: ${reply.reason}` }))
       return
     }
@@ -199,7 +216,7 @@ export class GetClient {
     if (this.#arriving?.request === request) this.#reset()
     else if (request.sent && !request.received) {
       this.#cancelled.add(request.id)
-      this.#stream?.send({ t: 'cancel', id: request.id })
+      if (!request.withdrawn) this.#stream?.send({ t: 'cancel', id: request.id })
     }
   }
 
@@ -209,6 +226,7 @@ export class GetClient {
     this.#forgetStream()
     for (const pending of this.#pending.values()) pending.sent = pending.received
     stream?.abort(new LayerswarmError('PEER_GONE', { detail: 'no longer wanted', blame: 'local' }))
+    for (const pending of [...this.#pending.values()]) if (pending.withdrawn && !pending.received) this.#endWithdrawn(pending)
     this.#pump()
   }
 
@@ -217,6 +235,10 @@ export class GetClient {
     this.#cancelled.clear()
     if (this.#arriving !== undefined) this.#deps.buffers.give(this.#arriving.bytes)
     this.#arriving = undefined
+  }
+
+  #endWithdrawn(request: Pending): void {
+    this.#settle(request).done.reject(new LayerswarmError('STALLED', { detail: 'withdrawn', blame: 'local' }))
   }
 
   /** Takes the request off the list, which makes room for the next. */

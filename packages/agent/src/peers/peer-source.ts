@@ -76,6 +76,14 @@ export class PeerSource implements PieceSource {
     }
   }
 
+  withdraw(piece: number): void {
+    try {
+      this.#deps.neighbour().get.withdraw(this.#options.blob, piece)
+    } catch {
+      // What was asked of it has failed with the connection.
+    }
+  }
+
   async #ask(
     get: GetClient,
     piece: number,

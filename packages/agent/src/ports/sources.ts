@@ -54,6 +54,8 @@ export interface PieceSource {
    * @throws {LayerswarmError} PEER_GONE (no blame), PEER_UNREACHABLE, PEER_PROTOCOL, REGISTRY_…, NOT_FOUND, SIZE_MISMATCH, STALLED
    */
   fetch(run: PieceRun, options?: FetchOptions): AsyncIterable<FetchedPiece>
+  /** Takes back what was asked for a piece, where there may be a wait: unless it has begun to come, its fetch ends with STALLED. */
+  withdraw?(piece: number): void
 }
 
 export type PeerEvent =

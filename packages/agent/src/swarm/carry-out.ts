@@ -51,13 +51,14 @@ export function carryOut(command: SwarmCommand, means: Means): void {
   }
 }
 
-type TransferCommand = Extract<SwarmCommand, { type: 'observe' | 'request' | 'cancel' | 'fetch' | 'stopFetch' }>
+type TransferCommand = Extract<SwarmCommand, { type: 'observe' | 'request' | 'cancel' | 'withdraw' | 'fetch' | 'stopFetch' }>
 
 /** A transfer that has just closed needs nothing more done. */
 function carryOutAt(command: TransferCommand, transfer: Transfer | undefined): void {
   if (command.type === 'observe') transfer?.observe(command.peer)
   else if (command.type === 'request') transfer?.request(command.peer, command.piece, command.faring)
   else if (command.type === 'cancel') transfer?.cancel(command.peer, command.piece)
+  else if (command.type === 'withdraw') transfer?.withdraw(command.peer, command.piece)
   else if (command.type === 'fetch') transfer?.fetch(command.fetch, command.run)
   else transfer?.stopFetch(command.fetch)
 }

@@ -44,6 +44,8 @@ export type SwarmEvent =
     }
   | { readonly type: 'landed'; readonly blob: Digest; readonly piece: number; readonly from: string; readonly bytes: number }
   | { readonly type: 'failed'; readonly blob: Digest; readonly piece: number; readonly peer: string; readonly reason: FailReason }
+  /** The neighbour had not begun to answer: the request is off. */
+  | { readonly type: 'withdrawn'; readonly blob: Digest; readonly piece: number; readonly peer: string }
   | { readonly type: 'noRange'; readonly blob: Digest }
   | { readonly type: 'fetchEnded'; readonly blob: Digest; readonly fetch: number }
   | { readonly type: 'fetchFailed'; readonly blob: Digest; readonly fetch: number; readonly reason: 'refused' | 'busy' | 'failed' }
@@ -62,6 +64,8 @@ export type SwarmCommand =
   | { readonly type: 'observe'; readonly peer: string; readonly blob: Digest }
   | { readonly type: 'request'; readonly peer: string; readonly blob: Digest; readonly piece: number; readonly faring: Faring }
   | { readonly type: 'cancel'; readonly peer: string; readonly blob: Digest; readonly piece: number }
+  /** Take the request back if its answer has not begun. */
+  | { readonly type: 'withdraw'; readonly peer: string; readonly blob: Digest; readonly piece: number }
   | { readonly type: 'fetch'; readonly blob: Digest; readonly fetch: number; readonly run: PieceRun }
   | { readonly type: 'stopFetch'; readonly blob: Digest; readonly fetch: number }
   | { readonly type: 'ban'; readonly peer: string }

@@ -21,6 +21,12 @@ const HEDGE_SHARE = 0.01
 const HEDGE_MIN = 2
 
 /**
+ * Uploads that a neighbour must have more than another, for a request to be taken to that one: in a small fleet, or for a
+ * small blob, many ask the first host that has a piece, and others have it long before all of them are served.
+ */
+const WITHDRAW_GAP = 3
+
+/**
  * Under a limit, requests in flight for so much of it, ms: more would come no sooner, hold up the pieces before them,
  * and arrive in bursts.
  */
@@ -152,6 +158,30 @@ export function chooseHedges(state: SwarmState, blob: BlobState, now: number): {
     if (holder !== undefined) hedges.push({ request, holder })
   }
   return hedges
+}
+
+/**
+ * A request that waits at a busier neighbour for a piece which `peer`, of whom there is nothing else to ask, has by now.
+ * Only what a neighbour has not begun to send is taken back, so nothing comes twice.
+ */
+export function chooseWithdrawal(state: SwarmState, peer: string): Request | undefined {
+  const idle = state.neighbours.get(peer)
+  if (idle === undefined || idle.useful > 0 || idle.suspectSince !== undefined || idle.foreign) return undefined
+  if (idle.requests.size >= perNeighbourLimit(state)) return undefined
+  let most = cost(idle) + WITHDRAW_GAP
+  let chosen: Request | undefined
+  for (const neighbour of state.neighbours.values()) {
+    if (neighbour === idle || neighbour.foreign) continue
+    for (const request of neighbour.requests) {
+      if (request.withdrawnFor === peer) return undefined
+      if (neighbour.load < most || request.withdrawnFor !== undefined) continue
+      const blob = state.blobs.get(request.blob)
+      if (blob?.holders.get(peer)?.has(request.piece) !== true || blob.requests.get(request.piece)?.length !== 1) continue
+      chosen = request
+      most = neighbour.load + 1
+    }
+  }
+  return chosen
 }
 
 const FRESH_SERVINGS = 2

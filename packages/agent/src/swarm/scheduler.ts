@@ -11,7 +11,7 @@ import { addRequest, refresh, removeHolder, removeRequest, setAssigned } from '.
 import { grantLeases, registryFailed, report, revokeLeases, startFetches, stopIdleFetches } from './leases.ts'
 import type { BlobEvent, SwarmCommand, SwarmEvent } from './messages.ts'
 import { askForNeighbours, neighbourDown, neighbourUp, stalls } from './neighbours.ts'
-import { chooseHedges, chooseHolder, chooseNeighbour, choosePiece, requestLimit } from './policy.ts'
+import { chooseHedges, chooseHolder, chooseNeighbour, choosePiece, chooseWithdrawal, requestLimit } from './policy.ts'
 import { arriving } from './progress.ts'
 import { type BlobState, beginToFetch, createBlob, faring, type Neighbour, type SwarmState } from './state.ts'
 import { importAnyway, neighboursInZone, noteZones, takePlace } from './zones.ts'
@@ -26,6 +26,8 @@ export function step(state: SwarmState, event: SwarmEvent, now: number): readonl
   const commands = apply(state, event, now)
   // Bytes that arrive free nothing to hand out; they come from every blob, each time right before a tick.
   if (event.type !== 'arriving' && (event.type !== 'available' || !event.gone)) fill(state, now, commands)
+  if (event.type === 'available') withdraw(state, event.peer, commands)
+  else if (event.type === 'landed') withdraw(state, event.from, commands)
   return commands
 }
 
@@ -110,6 +112,9 @@ function applyToBlob(state: SwarmState, blob: BlobState, event: BlobEvent, now: 
       return []
     case 'landed':
       return landed(state, blob, event, now)
+    case 'withdrawn':
+      removeRequest(state, blob, event.peer, event.piece)
+      return []
     case 'failed':
       return requestFailed(state, blob, event, now)
     case 'noRange':
@@ -197,6 +202,14 @@ function tickBlob(state: SwarmState, blob: BlobState, now: number): SwarmCommand
   commands.push(...reportOrphans(state, blob, now))
   if (isHopeless(blob, now)) commands.push({ type: 'giveUp', blob: blob.digest })
   return commands
+}
+
+/** Takes a request back from a neighbour where it waits, for the sake of one that is idle. */
+function withdraw(state: SwarmState, idle: string, commands: SwarmCommand[]): void {
+  const request = chooseWithdrawal(state, idle)
+  if (request === undefined) return
+  request.withdrawnFor = idle
+  commands.push({ type: 'withdraw', peer: request.peer, blob: request.blob, piece: request.piece })
 }
 
 /** Hands out what can be asked for now: first what a reader waits for, then neighbour by neighbour; then the registry. */

@@ -20,6 +20,8 @@ export interface Request {
   readonly blob: Digest
   readonly piece: number
   readonly since: number
+  /** It was taken back, unless its answer has begun, for the sake of this neighbour. */
+  withdrawnFor?: string
 }
 
 export interface Neighbour {

@@ -35,6 +35,8 @@ export class Transfer {
   readonly #closed = new AbortController()
   readonly #observed = new Set<string>()
   readonly #requests = new Map<string, AbortController>()
+  /** Requests taken back whose answer had not begun, as far as this end knew. */
+  readonly #withdrawn = new Set<string>()
   readonly #fetches = new Map<number, AbortController>()
   readonly #fromRegistry = new Set<number>()
   readonly #underway = new Underway()
@@ -143,13 +145,24 @@ export class Transfer {
     const stop = new AbortController()
     this.#requests.set(key, stop)
     void this.#ask(peer, piece, faring, AbortSignal.any([stop.signal, this.#closed.signal])).finally(() => {
-      if (this.#requests.get(key) === stop) this.#requests.delete(key)
+      if (this.#requests.get(key) !== stop) return
+      this.#requests.delete(key)
+      this.#withdrawn.delete(key)
     })
+  }
+
+  /** Takes a request back if its answer has not begun; else its piece comes as if nothing had been said. */
+  withdraw(peer: string, piece: number): void {
+    const key = `${peer} ${piece}`
+    if (!this.#requests.has(key)) return
+    this.#withdrawn.add(key)
+    this.#deps.peerSource(peer, false).withdraw?.(piece)
   }
 
   cancel(peer: string, piece: number): void {
     this.#requests.get(`${peer} ${piece}`)?.abort(new LayerswarmError('STALLED', { blame: 'local' }))
     this.#requests.delete(`${peer} ${piece}`)
+    this.#withdrawn.delete(`${peer} ${piece}`)
   }
 
   async #ask(peer: string, piece: number, faring: Faring, signal: AbortSignal): Promise<void> {
@@ -166,6 +179,8 @@ export class Transfer {
       }
     } catch (error) {
       if (signal.aborted) return
+      if (isLayerswarmError(error, 'STALLED') && this.#withdrawn.delete(`${peer} ${piece}`))
+        return this.#deps.dispatch({ type: 'withdrawn', blob, piece, peer })
       const reason = this.#peerFailure(error)
       if (reason === 'local') return this.#deps.abandon(error)
       this.#deps.log.debug({ peer, piece, error: describeError(error) }, 'piece request failed')

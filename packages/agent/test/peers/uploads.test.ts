@@ -252,6 +252,36 @@ test('a request that waits is cancelled by a message: it is never served, and th
   assert.deepEqual(picked, [0, 2])
 })
 
+test('a request that waits can be taken back; one whose answer has begun is answered, on the same stream', async () => {
+  const { limits, open, arrived } = gate()
+  const picked: number[] = []
+  const uploadPolicy = (waiting: readonly UploadRequest[]) => {
+    if (waiting[0]?.blob === digest) picked.push(waiting[0].piece)
+    return 0
+  }
+  await using us = await serving({ uploadPolicy, limits })
+  await using them = await host()
+  await them.network.connect(us.address)
+  const source = them.network.source(us.node.id, digest, layout)
+  const piece = async (at: number) => {
+    for await (const { bytes } of source.fetch({ first: at, count: 1 })) return Buffer.from(bytes)
+    throw new Error('no piece')
+  }
+  const first = piece(0)
+  await arrived(1)
+  const [second, last] = [piece(1), piece(2)]
+  await fence(them, us)
+  source.withdraw?.(1)
+  source.withdraw?.(0)
+  source.withdraw?.(7)
+  await fence(them, us)
+  open()
+  await assert.rejects(second, (error) => isLayerswarmError(error, 'STALLED'))
+  assert.ok((await first).equals(blob.piece(0)))
+  assert.ok((await last).equals(blob.piece(2)))
+  assert.deepEqual(picked, [0, 2])
+})
+
 test('a peer that asks and does not read costs a bounded amount, and others are served meanwhile', async () => {
   const clock = new ManualClock()
   const big = fixtureBlob(64 * 1024 * 1024)

@@ -341,3 +341,67 @@ describe('what comes of a request', () => {
     )
   })
 })
+
+describe('a request that waits where many wait', () => {
+  /** Piece 0 is asked of `first`, which has `load` uploads then, and `second` has it too by now. */
+  function waiting(load: number, options: { second?: number; more?: readonly number[] } = {}) {
+    const host = new TestHost()
+    host.up('first', 'second')
+    host.open(16)
+    host.has('first', [0], { load: 0 })
+    assert.deepEqual(host.requests, [{ peer: 'first', piece: 0 }])
+    host.has('first', [], { load })
+    const commands = host.has('second', [0, ...(options.more ?? [])], { load: options.second ?? 0 })
+    return { host, withdrawn: of(commands, 'withdraw') }
+  }
+
+  test('is taken back for a neighbour that has the piece and nothing to do, and asked of that one once it is off', () => {
+    const { host, withdrawn } = waiting(8)
+    assert.deepEqual(withdrawn, [{ type: 'withdraw', peer: 'first', blob: BLOB, piece: 0 }])
+    assert.deepEqual(host.requests, [{ peer: 'first', piece: 0 }], 'until then it counts')
+    assert.deepEqual(of(host.has('second', []), 'withdraw'), [], 'once')
+    host.step({ type: 'withdrawn', peer: 'first', blob: BLOB, piece: 0 })
+    assert.deepEqual(host.requests, [{ peer: 'second', piece: 0 }])
+  })
+
+  test('and whose answer had begun is answered there', () => {
+    const { host } = waiting(8)
+    host.landed(0, 'first')
+    assert.deepEqual(host.requests, [])
+    assert.ok(host.blob().have.has(0))
+  })
+
+  test('stays where it is if the other has hardly less to do', () => {
+    assert.deepEqual(waiting(2).withdrawn, [])
+    assert.deepEqual(waiting(8, { second: 6 }).withdrawn, [])
+  })
+
+  test('stays where it is while there is something else to ask of the other', () => {
+    const { host, withdrawn } = waiting(8, { more: range(1, 15) })
+    assert.deepEqual(withdrawn, [])
+    assert.ok(host.requests.length > 1)
+  })
+
+  test('is taken back for one that has just delivered, too', () => {
+    const { host } = waiting(2, { more: [1] })
+    assert.deepEqual(host.requests, [
+      { peer: 'first', piece: 0 },
+      { peer: 'second', piece: 1 }
+    ])
+    host.has('first', [], { load: 9 })
+    assert.deepEqual(
+      of(host.landed(1, 'second'), 'withdraw').map(({ peer }) => peer),
+      ['first']
+    )
+  })
+
+  test('stays in its zone', () => {
+    const host = new TestHost()
+    host.step({ type: 'peers', peers: [{ id: 'second', name: 'second', addrs: [], zone: 'far' }] })
+    host.up('first', 'second')
+    host.open(16)
+    host.has('first', [0], { load: 0 })
+    host.has('first', [], { load: 9 })
+    assert.deepEqual(of(host.has('second', [0]), 'withdraw'), [])
+  })
+})

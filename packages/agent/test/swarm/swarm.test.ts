@@ -184,6 +184,26 @@ describe('from peers', () => {
   })
 })
 
+test('a piece that waits at a busy peer is taken from another that has it by then, and nobody is blamed', async () => {
+  await using b = await bench()
+  const [busy, idle] = [b.peers.add('busy'), b.peers.add('idle')]
+  busy.gate = Promise.withResolvers().promise
+  busy.give(blob, { pieces: [3] })
+  b.peers.up('busy')
+  const transfer = await b.swarm.start(b.ref(blob.digest), blob.layout)
+  transfer.setMap(blob.map, true)
+  await b.clock.advance(50)
+  assert.deepEqual(busy.asked, [3])
+  busy.load = 9
+  busy.give(blob, { pieces: [] })
+  idle.give(blob, { pieces: [3] })
+  b.peers.up('idle')
+  await b.clock.advance(50)
+  assert.deepEqual([busy.asked, idle.asked], [[3], [3]])
+  assert.ok(transfer.has(3))
+  assert.deepEqual(b.failures, [])
+})
+
 describe('a cold blob', () => {
   test('a holder fetches what is leased, and signs a claim on each piece under the lease', async () => {
     await using b = await bench()
