@@ -4,14 +4,9 @@ import { addOptions } from '@layerswarm/core/config/command-options.ts'
 import { describeError } from '@layerswarm/core/errors.ts'
 import { parsePlatform } from '@layerswarm/core/image/platform.ts'
 import { type Command, InvalidArgumentError, Option } from 'commander'
-import { DEFAULT_AGENT, readUrl } from './urls.ts'
 
 /** `all`, or platforms as users write them. */
 export type PlatformsOption = 'all' | readonly string[]
-
-export function agentOption(): Option {
-  return new Option('--agent <URL>', "this host's agent").argParser(readUrl).default(new URL(DEFAULT_AGENT), DEFAULT_AGENT)
-}
 
 /**
  * @param whose what is done with the layers of the platforms

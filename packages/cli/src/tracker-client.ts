@@ -14,21 +14,13 @@ import {
   seedList
 } from '@layerswarm/core/api/seed-api.ts'
 import { describeError, LayerswarmError } from '@layerswarm/core/errors.ts'
-import { type Command, Option } from 'commander'
 import { reported, type Shape } from './agent-client.ts'
 import { readToken } from './tracker-token.ts'
-import { DEFAULT_TRACKER, readUrl } from './urls.ts'
 
 /** Which tracker is asked, and what it is shown. */
 export interface TrackerOptions {
   readonly trackerUrl: URL
   readonly tokenFile?: string
-}
-
-export function addTrackerOption(command: Command): Command {
-  return command.addOption(
-    new Option('--tracker-url <URL>', "the tracker's HTTP address").argParser(readUrl).default(new URL(DEFAULT_TRACKER), DEFAULT_TRACKER)
-  )
 }
 
 interface Change {

@@ -1,10 +1,11 @@
 import type { CheckedImage, CheckLine, CheckSummary } from '@layerswarm/core/api/images-api.ts'
 import { parseReference } from '@layerswarm/core/image/reference.ts'
 import type { Command } from 'commander'
+import { addAgentOption } from '../configured-url.ts'
 import { examples } from '../daemon-options.ts'
 import { EXIT_FAILED } from '../exit.ts'
 import { formatBytes, plural, shortHex } from '../format.ts'
-import { addLocalOptions, agentOption, type PlatformsOption, platformOption } from '../image-options.ts'
+import { addLocalOptions, type PlatformsOption, platformOption } from '../image-options.ts'
 import { IMAGE_COLUMNS } from '../image-table.ts'
 import { imagesOfHost } from '../images-of-host.ts'
 import { stopSignal } from '../signals.ts'
@@ -29,8 +30,7 @@ export function addCheckCommand(program: Command): void {
     .addOption(platformOption('whose layers an image needs to be complete'))
     .option('-q, --quiet', 'print only the names of complete images')
     .option('--json', 'print JSON')
-    .addOption(agentOption())
-  addLocalOptions(command)
+  addLocalOptions(addAgentOption(command))
     .addHelpText(
       'after',
       '\nAn image of which nothing is left (missing) is a fault only where it is named.\nWith --repair the exit code is 0 once all is whole again.'

@@ -1,12 +1,11 @@
 import { agentOptions } from '@layerswarm/agent/config.ts'
 import type { ConfigPlaces } from '@layerswarm/agent/runtime/mirror-setup.ts'
-import { formatHostPort } from '@layerswarm/core/config/addresses.ts'
 import { addOptions } from '@layerswarm/core/config/command-options.ts'
 import type { Command } from 'commander'
+import { addAgentOption, urlAt } from '../configured-url.ts'
 import { daemonConfig, examples } from '../daemon-options.ts'
 import type { Finding } from '../doctor/finding.ts'
 import { EXIT_FAILED } from '../exit.ts'
-import { agentOption } from '../image-options.ts'
 import { addPlaces, placesOf, settingsOf } from '../mirror/options.ts'
 
 interface DoctorOptions extends ConfigPlaces {
@@ -15,15 +14,13 @@ interface DoctorOptions extends ConfigPlaces {
 }
 
 const MARKS = { ok: 'ok     ', problem: 'PROBLEM', unknown: '?      ' } as const
-const EVERYWHERE = ['0.0.0.0', '::']
 
 export function addDoctorCommand(program: Command): void {
   const command = program
     .command('doctor')
     .description("find what is wrong with this host's set-up, and say what to do")
-    .addOption(agentOption())
     .option('--json', 'print JSON')
-  addOptions(addPlaces(command), agentOptions, [
+  addOptions(addPlaces(addAgentOption(command)), agentOptions, [
     'mirrorListen',
     'p2pListen',
     'tracker',
@@ -51,8 +48,7 @@ async function examine(command: Command, options: DoctorOptions): Promise<readon
   const { checkClusterKey, checkPeers, checkTrackers } = await import('../doctor/fleet-checks.ts')
   const { checkClock, checkDisk } = await import('../doctor/host-checks.ts')
   const { checkRuntimes } = await import('../doctor/runtime-checks.ts')
-  const { host, port } = config.mirrorListen
-  const mirrorUrl = `http://${formatHostPort({ host: EVERYWHERE.includes(host) ? '127.0.0.1' : host, port })}`
+  const mirrorUrl = urlAt(config.mirrorListen)
 
   const { finding, key } = await checkClusterKey(config.clusterKey)
   const unread = config.clusterKey !== undefined && key === undefined

@@ -1,7 +1,8 @@
 import type { Command } from 'commander'
+import { addAgentOption } from '../configured-url.ts'
 import { examples } from '../daemon-options.ts'
 import { formatBytes, plural, shortHex } from '../format.ts'
-import { addLocalOptions, agentOption } from '../image-options.ts'
+import { addLocalOptions } from '../image-options.ts'
 import { imagesOfHost } from '../images-of-host.ts'
 import { stopSignal } from '../signals.ts'
 
@@ -15,8 +16,7 @@ export function addGcCommand(program: Command): void {
     .command('gc')
     .description('bring the store within --max-disk now: partial blobs given up a day ago, then what was used longest ago')
     .option('--json', 'print JSON')
-    .addOption(agentOption())
-  addLocalOptions(command)
+  addLocalOptions(addAgentOption(command))
     .addHelpText('after', examples('layerswarm gc', 'layerswarm gc --json'))
     .action(async ({ agent, json }: GcOptions) => {
       using stop = stopSignal()

@@ -1,8 +1,9 @@
 import type { HeldImage, StoreTotals } from '@layerswarm/core/api/images-api.ts'
 import type { Command } from 'commander'
+import { addAgentOption } from '../configured-url.ts'
 import { examples } from '../daemon-options.ts'
 import { formatBytes, plural } from '../format.ts'
-import { addLocalOptions, agentOption, type PlatformsOption, platformOption } from '../image-options.ts'
+import { addLocalOptions, type PlatformsOption, platformOption } from '../image-options.ts'
 import { blobColumns, IMAGE_COLUMNS } from '../image-table.ts'
 import { type ImageWork, imagesOfHost } from '../images-of-host.ts'
 import { stopSignal } from '../signals.ts'
@@ -24,8 +25,7 @@ export function addLsCommand(program: Command): void {
     .addOption(platformOption('whose layers an image needs to be complete'))
     .option('-q, --quiet', 'print only the names of complete images, or digests')
     .option('--json', 'print JSON')
-    .addOption(agentOption())
-  addLocalOptions(command)
+  addLocalOptions(addAgentOption(command))
     .addHelpText('after', examples('layerswarm ls', 'layerswarm ls --blobs', 'layerswarm ls -q | xargs -n 1 layerswarm check --verify'))
     .action(async (options: LsOptions) => {
       using stop = stopSignal()

@@ -13,7 +13,7 @@ const ALL = 'all'
 
 interface MirrorOptions extends ConfigPlaces {
   readonly runtime: RuntimeName
-  readonly mirrorUrl: string
+  readonly mirrorUrl?: string
   readonly dryRun?: true
   readonly json?: true
 }
@@ -58,7 +58,7 @@ function addInstall(group: Command): void {
       const runtime = runtimeNamed(options.runtime, placesOf(options))
       const settings = settingsOf(loaded, options.mirrorUrl)
       const report = await installMirror(runtime, settings, { dataDir: loaded.config.dataDir, dryRun: options.dryRun === true })
-      tellOne(report, options, options.mirrorUrl)
+      tellOne(report, options, settings.mirrorUrl)
     })
 }
 
@@ -66,7 +66,7 @@ function addUninstall(group: Command): void {
   const command = group
     .command('uninstall')
     .description('take the agent out of the configuration of a runtime again, byte for byte')
-    .addOption(runtimeOption('whose configuration; all: of every runtime', [...RUNTIME_NAMES, ALL]).makeOptionMandatory())
+    .addOption(new Option('--runtime <NAME>', 'whose configuration, or all').choices([...RUNTIME_NAMES, ALL]).makeOptionMandatory())
     .option('--dry-run', 'write nothing, show the changes as a diff')
     .option('--json', 'print JSON')
   addOptions(addPlaces(command), agentOptions, ['dataDir'])
@@ -136,12 +136,13 @@ function tell(report: SetupReport, { json }: Pick<MirrorOptions, 'json'>, mirror
   if (json !== true) process.stderr.write(report.problems.map((one) => problemText(one)).join(''))
 }
 
-function runtimeOption(help = 'whose configuration', names: readonly string[] = RUNTIME_NAMES): Option {
-  return new Option(`--runtime <${names.join('|')}>`, help).choices(names)
+function runtimeOption(help = 'whose configuration'): Option {
+  return new Option(`--runtime <${RUNTIME_NAMES.join('|')}>`, help).choices(RUNTIME_NAMES)
 }
 
 function mirrorUrlOption(): Option {
-  return new Option('--mirror-url <URL>', 'where the agent listens for clients')
-    .argParser(readMirrorUrl)
-    .default(DEFAULT_MIRROR, DEFAULT_MIRROR)
+  return new Option(
+    '--mirror-url <URL>',
+    `where the agent listens for clients (default: as it is configured, else ${DEFAULT_MIRROR})`
+  ).argParser(readMirrorUrl)
 }

@@ -8,8 +8,9 @@ import { describeError } from '@layerswarm/core/errors.ts'
 import { parsePlatform } from '@layerswarm/core/image/platform.ts'
 import { parseReference, scopeOf } from '@layerswarm/core/image/reference.ts'
 import { type Command, InvalidArgumentError, Option } from 'commander'
+import { addAgentOption } from '../configured-url.ts'
 import { examples } from '../daemon-options.ts'
-import { agentOption, type PlatformsOption, platformOption } from '../image-options.ts'
+import { type PlatformsOption, platformOption } from '../image-options.ts'
 import { agentSource, openHere } from '../images-of-host.ts'
 import { pullThroughAgent } from '../pull/through-agent.ts'
 import { pullStep, summaryText } from '../pull/view.ts'
@@ -43,7 +44,6 @@ export function addPullCommand(program: Command): void {
     .command('pull')
     .description("fetch an image into this host's store, through its agent, or alone where none runs")
     .argument('<IMAGE>', '[registry/]repository[:tag][@digest]')
-    .addOption(agentOption())
     .addOption(platformOption('whose layers to fetch'))
     .addOption(
       new Option('--output <DEST>', 'also write the image: oci:DIR, oci-archive:FILE or docker-archive:FILE').argParser(readOutput)
@@ -56,7 +56,7 @@ export function addPullCommand(program: Command): void {
         .implies({ containerd: true })
     )
     .option('--json', 'print the result as JSON')
-  addOptions(command, agentOptions, ['registry', 'insecureRegistry', 'dataDir', 'containerdAddress'])
+  addOptions(addAgentOption(command), agentOptions, ['registry', 'insecureRegistry', 'dataDir', 'containerdAddress'])
     .addHelpText(
       'after',
       '\nAn agent uses its own configuration; registries, containerd, data directory\nand file are for a pull without one.'

@@ -3,9 +3,10 @@ import { takeIn } from '@layerswarm/agent/images/take-in.ts'
 import type { PushProgress, PushRequest, PushSummary } from '@layerswarm/core/api/push-api.ts'
 import { parseReference } from '@layerswarm/core/image/reference.ts'
 import { type Command, Option } from 'commander'
+import { addAgentOption } from '../configured-url.ts'
 import { examples } from '../daemon-options.ts'
 import { formatBytes, plural } from '../format.ts'
-import { addLocalOptions, agentOption } from '../image-options.ts'
+import { addLocalOptions } from '../image-options.ts'
 import { type ImageWork, imagesOfHost } from '../images-of-host.ts'
 import { stopSignal } from '../signals.ts'
 import { type Step, silentTransfers, type TransferView, transferView } from '../transfer-view.ts'
@@ -28,8 +29,7 @@ export function addPushCommand(program: Command): void {
       ).default('store', 'store')
     )
     .option('--json', 'print the result as JSON')
-    .addOption(agentOption())
-  addLocalOptions(command)
+  addLocalOptions(addAgentOption(command))
     .addHelpText(
       'after',
       '\nWhere a layout or an archive holds several images, the one that carries the tag\nof IMAGE is taken. Images in files pass through the store. What containerd\nholds is hashed first, as far as it has not been.'

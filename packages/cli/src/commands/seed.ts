@@ -5,6 +5,7 @@ import { parseHostChoice, type SeedDetail, type SeedSummary } from '@layerswarm/
 import { describeError, LayerswarmError } from '@layerswarm/core/errors.ts'
 import { formatReference, parseReference } from '@layerswarm/core/image/reference.ts'
 import { type Command, InvalidArgumentError, Option } from 'commander'
+import { addTrackerUrlOption } from '../configured-url.ts'
 import { examples } from '../daemon-options.ts'
 import { formatAge, plural } from '../format.ts'
 import { type PlatformsOption, platformOption } from '../image-options.ts'
@@ -13,7 +14,7 @@ import { failuresOf, printable, summaryText, targetText } from '../seed/text.ts'
 import { type SeedView, seedView, silentSeed } from '../seed/view.ts'
 import { stopSignal } from '../signals.ts'
 import { tableText, terminalWidth } from '../table.ts'
-import { addTrackerOption, TrackerClient, type TrackerOptions } from '../tracker-client.ts'
+import { TrackerClient, type TrackerOptions } from '../tracker-client.ts'
 import { addTokenOption } from '../tracker-token.ts'
 
 /** Between two looks, ms: a terminal shall move, a log need not. */
@@ -59,7 +60,7 @@ export function addSeedCommand(program: Command): void {
     )
     .option('--detach', 'do not wait for the end')
     .option('--json', 'print the result as JSON')
-  addTokenOption(addTrackerOption(command))
+  addTokenOption(addTrackerUrlOption(command))
     .addHelpText(
       'after',
       '\nThe seed goes on when the terminal is gone: see it with seed status, end it with\nseed cancel. The same command again joins it; hosts that have the image are left\nas they are. Exit code 1 when it failed on any host.'
@@ -77,7 +78,7 @@ export function addSeedCommand(program: Command): void {
       await run(await imagesOf(command, image, options.file), options)
     })
 
-  addTrackerOption(
+  addTrackerUrlOption(
     command.command('status').description('how seeds fare, those that ended included').argument('[ID]', 'one seed, host by host')
   )
     .option('--wait', 'wait for its end; exit code 1 when it failed on any host')
@@ -87,7 +88,7 @@ export function addSeedCommand(program: Command): void {
       await (id === undefined ? listAll(options) : showOne(id, options))
     })
 
-  addTokenOption(addTrackerOption(command.command('cancel').description('end a seed: what has arrived stays').argument('<ID>')))
+  addTokenOption(addTrackerUrlOption(command.command('cancel').description('end a seed: what has arrived stays').argument('<ID>')))
     .addHelpText('after', examples('layerswarm seed cancel 3f2a81c09d'))
     .action(async (id: string, options: TrackerOptions) => {
       using stop = stopSignal()

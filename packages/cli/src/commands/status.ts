@@ -1,10 +1,12 @@
+import { agentOptions } from '@layerswarm/agent/config.ts'
 import { type AgentStatus, agentStatus, STATUS_PATH, type TransferStatus } from '@layerswarm/core/api/status-api.ts'
+import { addOptions } from '@layerswarm/core/config/command-options.ts'
 import { LayerswarmError } from '@layerswarm/core/errors.ts'
 import type { Command } from 'commander'
 import { answer, askAgent } from '../agent-client.ts'
+import { addAgentOption } from '../configured-url.ts'
 import { examples } from '../daemon-options.ts'
 import { formatAge, formatBytes, plural, shortHex } from '../format.ts'
-import { agentOption } from '../image-options.ts'
 import { stopSignal } from '../signals.ts'
 
 interface StatusOptions {
@@ -13,11 +15,8 @@ interface StatusOptions {
 }
 
 export function addStatusCommand(program: Command): void {
-  program
-    .command('status')
-    .description("what this host's agent has and does now, and why")
-    .option('--json', 'print JSON')
-    .addOption(agentOption())
+  const command = program.command('status').description("what this host's agent has and does now, and why").option('--json', 'print JSON')
+  addOptions(addAgentOption(command), agentOptions, [])
     .addHelpText('after', examples('layerswarm status', 'watch layerswarm status', 'layerswarm status --json'))
     .action(async ({ agent, json }: StatusOptions) => {
       using stop = stopSignal()

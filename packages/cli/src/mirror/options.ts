@@ -4,6 +4,7 @@ import type { ConfigPlaces } from '@layerswarm/agent/runtime/mirror-setup.ts'
 import type { MirrorSettings } from '@layerswarm/agent/runtime/setup.ts'
 import type { Loaded } from '@layerswarm/core/config/load.ts'
 import { type Command, InvalidArgumentError, Option } from 'commander'
+import { urlAt } from '../configured-url.ts'
 
 export const DEFAULT_MIRROR = 'http://127.0.0.1:5050'
 
@@ -34,8 +35,13 @@ export function readMirrorUrl(text: string): string {
   return url.origin
 }
 
-export function settingsOf({ config, origins }: Loaded<AgentConfig>, mirrorUrl: string): MirrorSettings {
+/** @param mirrorUrl what the user says; by default where the agent is configured to listen for clients */
+export function settingsOf({ config, origins }: Loaded<AgentConfig>, mirrorUrl = mirrorUrlOf(config)): MirrorSettings {
   return { mirrorUrl, registries: config.registry, onlyRegistries: origins.registry.kind === 'flag' }
+}
+
+function mirrorUrlOf({ mirrorListen }: AgentConfig): string {
+  return mirrorListen.port === 0 ? DEFAULT_MIRROR : urlAt(mirrorListen)
 }
 
 function absolute(path: string | undefined): string | undefined {

@@ -104,6 +104,15 @@ it('names the registries it was given, and tells all in JSON', async () => {
   assert.doesNotMatch(readFileSync(file, 'utf8'), /docker\.io/)
 })
 
+it('names the mirror where the agent is configured to listen', async () => {
+  const config = join(dir, 'agent.toml')
+  writeFileSync(config, 'mirror-listen = "0.0.0.0:6060"\n')
+  const installed = await mirror('install', '--runtime', 'docker', '--config', config)
+  assert.match(installed.stdout, /^docker: asks http:\/\/127\.0\.0\.1:6060 first\n/)
+  const told = await mirror('install', '--runtime', 'docker', '--config', config, '--mirror-url', 'http://127.0.0.1:7070')
+  assert.match(told.stdout, /^docker: asks http:\/\/127\.0\.0\.1:7070 first\n/)
+})
+
 it('shows all runtimes', async () => {
   const { code, stdout } = await mirror('status', '--json')
   assert.deepEqual(
