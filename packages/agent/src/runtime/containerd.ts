@@ -1,7 +1,15 @@
 import { glob, readdir, readFile, stat } from 'node:fs/promises'
 import { dirname, isAbsolute, join, resolve } from 'node:path'
 import { withoutBlocks } from './blocks.ts'
-import { brokenConfig, isPathList, type RegistrySettings, registrySettings, withConfigPath } from './containerd-config.ts'
+import {
+  brokenConfig,
+  type ContainerdMajor,
+  isPathList,
+  type RegistrySettings,
+  registrySettings,
+  withConfigPath
+} from './containerd-config.ts'
+import { containerdMajor } from './containerd-major.ts'
 import { generatedProblem, OWN_CONTAINERD, ownContainerdProblem } from './generators.ts'
 import { certificatesAmong, withMirror } from './hosts-file.ts'
 import { absent } from './locate.ts'
@@ -56,7 +64,7 @@ export class ContainerdRuntime implements Runtime {
 
     const dir = effective.configPath === '' ? this.#newDir : effective.configPath
     const hosts = await this.#hostFiles(dir, settings, base)
-    const configText = effective.configPath === '' ? withConfigPath(this.configPath, config.text, dir) : undefined
+    const configText = effective.configPathForAll ? undefined : withConfigPath(this.configPath, config.text, dir)
     if (typeof configText === 'object') return failed(...hosts.problems, configText)
     const own = configText === undefined ? [] : [{ path: this.configPath, tree: dirname(this.configPath), text: configText }]
     const notes = effective.criDisabled
@@ -104,9 +112,10 @@ export class ContainerdRuntime implements Runtime {
         problems.push({ problem: `${join(dir, name)} hides ${DEFAULT_DIR} and does not name the mirror ${mirrorUrl}`, remedy: INSTALL })
       }
     }
-    if (effective.discardsLayers) {
+    const discarding = await this.#discarding(effective)
+    if (discarding.length > 0) {
       problems.push({
-        problem: 'discard_unpacked_layers is on: containerd drops layers once they are unpacked, and cannot share them or push',
+        problem: `discard_unpacked_layers is on for containerd ${discarding.map((major) => `${major}.x`).join(' and ')}: layers are dropped once they are unpacked, and cannot be shared or pushed`,
         remedy: `set discard_unpacked_layers = false in ${this.configPath}, then ${RESTART}`
       })
     }
@@ -122,6 +131,14 @@ export class ContainerdRuntime implements Runtime {
     const changed = (await stat(this.configPath).catch(absent))?.mtimeMs
     if (daemon === undefined || changed === undefined || changed <= daemon.startedAt) return []
     return [{ problem: `containerd (pid ${daemon.pid}) started before ${this.configPath} was changed`, remedy: `run: ${RESTART}` }]
+  }
+
+  /** The containerds that drop layers by this configuration: of those that it may be for, the one that runs. */
+  async #discarding({ discardsLayers }: Effective): Promise<readonly ContainerdMajor[]> {
+    if (discardsLayers.length === 0) return []
+    const daemon = await this.#daemon()
+    const running = daemon && (await containerdMajor(`/proc/${daemon.pid}/exe`))
+    return ([1, 2] as const).filter((major) => discardsLayers.includes(major) && (running ?? major) === major)
   }
 
   /** The containerd that reads this configuration. */
@@ -172,11 +189,12 @@ export class ContainerdRuntime implements Runtime {
       const own = registrySettings(toml.values)
       effective = {
         configPath: own.configPath || effective.configPath,
+        configPathForAll: effective.configPathForAll || own.configPathForAll,
         setIn: own.configPath === '' ? effective.setIn : path,
         conflicts: [...effective.conflicts, ...own.conflicts],
         imports: [],
         criDisabled: effective.criDisabled || own.criDisabled,
-        discardsLayers: effective.discardsLayers || own.discardsLayers
+        discardsLayers: [...effective.discardsLayers, ...own.discardsLayers]
       }
       for (const pattern of own.imports) for await (const file of glob(resolve(dirname(path), pattern))) queue.push(file)
     }

@@ -57,7 +57,16 @@ ${END}
     `version = 3\n[plugins.'io.containerd.cri.v1.images']\n  [plugins.'io.containerd.cri.v1.images'.registry]\n${START}# was:     config_path = ''  # off\n    config_path = "${DIR}"\n${END}`
   ],
   ['version 4', 'version = 4', `version = 4\n${START}[plugins."io.containerd.cri.v1.images".registry]\n  config_path = "${DIR}"\n${END}`],
-  ['version 1', 'oom_score = 0\n', `oom_score = 0\n${START}[plugins.cri.registry]\n  config_path = "${DIR}"\n${END}`],
+  [
+    'version 1, where containerd 2.x looks too',
+    'oom_score = 0\n',
+    `oom_score = 0\n${START}[plugins.cri.registry]\n  config_path = "${DIR}"\n${END}${START}[plugins."io.containerd.cri.v1.images".registry]\n  config_path = "${DIR}"\n${END}`
+  ],
+  [
+    'version 1, where only 1.x finds it',
+    `[plugins.cri.registry]\n  config_path = "${DIR}"\n`,
+    `[plugins.cri.registry]\n  config_path = "${DIR}"\n${START}[plugins."io.containerd.cri.v1.images".registry]\n  config_path = "${DIR}"\n${END}`
+  ],
   [
     'a dotted key',
     'version = 2\n[plugins."io.containerd.grpc.v1.cri"]\nregistry.config_path = ""\n',
@@ -70,6 +79,7 @@ describe('config_path is set', () => {
     it(what, () => {
       assert.equal(withConfigPath('/etc/containerd/config.toml', base, DIR), expected)
       assert.equal(settings(expected).configPath, DIR)
+      assert.equal(settings(expected).configPathForAll, true)
       assert.equal(withoutBlocks(expected).trimEnd(), (base ?? '').trimEnd())
     })
   }
@@ -97,14 +107,16 @@ describe('what the file says', () => {
     assert.deepEqual(settings(`${cri}.configs."a".auth]\nusername = "x"\n`).conflicts, [])
   })
 
-  it('that layers are discarded', () => {
-    assert.equal(
-      settings('version = 2\n[plugins."io.containerd.grpc.v1.cri".containerd]\ndiscard_unpacked_layers = true\n').discardsLayers,
-      true
-    )
-    assert.equal(settings('version = 3\n[plugins."io.containerd.cri.v1.images"]\ndiscard_unpacked_layers = true\n').discardsLayers, true)
-    assert.equal(settings('version = 3\n').discardsLayers, false)
-  })
+  for (const [what, text, majors] of [
+    ['by containerd 1.x', 'version = 2\n[plugins."io.containerd.grpc.v1.cri".containerd]\ndiscard_unpacked_layers = true\n', [1]],
+    ['by containerd 1.x, version 1', '[plugins.cri.containerd]\ndiscard_unpacked_layers = true\n', [1]],
+    ['by containerd 2.x', 'version = 3\n[plugins."io.containerd.cri.v1.images"]\ndiscard_unpacked_layers = true\n', [2]],
+    ['by containerd 2.x, version 2', 'version = 2\n[plugins."io.containerd.cri.v1.images"]\ndiscard_unpacked_layers = true\n', [2]],
+    ['by none', 'version = 3\n', []],
+    ['by none, where none looks', 'version = 2\n[plugins."io.containerd.grpc.v1.cri"]\ndiscard_unpacked_layers = true\n', []]
+  ] as const) {
+    it(`that layers are discarded ${what}`, () => assert.deepEqual(settings(text).discardsLayers, majors))
+  }
 
   it('that CRI is switched off, and what is imported', () => {
     assert.equal(settings('disabled_plugins = ["cri"]\n').criDisabled, true)
