@@ -6,6 +6,9 @@ const NEW_CLIENTS = process.env.NEW_CLIENTS ?? '/var/cache/layerswarm-new-client
 /** The packages that it unpacked there, a line each; it exists once all of them are. */
 export const NEW_CLIENTS_LIST = join(NEW_CLIENTS, 'packages')
 
+/** Versions of containerd's configuration file. */
+export type ConfigVersion = 1 | 2 | 3
+
 /** containerd, docker, podman and skopeo as one release of Debian has them, and what the tests have to know of them. */
 export interface Clients {
   readonly name: string
@@ -14,7 +17,7 @@ export interface Clients {
   /** The major versions that they have at least. */
   readonly majors: Readonly<Record<'containerd' | 'dockerd' | 'podman' | 'skopeo', number>>
   /** The versions of its configuration file that their containerd reads, its own first. */
-  readonly containerdConfigs: readonly [2 | 3, ...(2 | 3)[]]
+  readonly containerdConfigs: readonly [ConfigVersion, ...ConfigVersion[]]
   /** The flags that have `ctr images pull` take each of the ways that it knows. */
   readonly ctrWays: readonly (readonly string[])[]
   /** Where their docker can keep images: as it always has, or in a containerd of its own. */
@@ -41,7 +44,7 @@ export const NEWEST: Clients = {
   name: 'the newest',
   binds: [{ from: join(NEW_CLIENTS, 'usr'), to: '/usr' }],
   majors: { containerd: 2, dockerd: 28, podman: 5, skopeo: 1 },
-  containerdConfigs: [3, 2],
+  containerdConfigs: [3, 2, 1],
   // By containerd's transfer service, and by itself.
   ctrWays: [[], ['--local']],
   dockerStores: ['classic', 'containerd'],

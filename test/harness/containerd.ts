@@ -1,13 +1,13 @@
 import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
-import { type Clients, INSTALLED } from './clients.ts'
+import { type Clients, type ConfigVersion, INSTALLED } from './clients.ts'
 import type { CommandOptions, CommandResult } from './command.ts'
 import { treeDigest, verifyBlobs } from './content.ts'
 import type { Host } from './network.ts'
 import { type RunningProcess, waitUntil } from './process.ts'
 
 /** The plugin of CRI that pulls images, by the version of the configuration file. */
-const IMAGES_PLUGIN = { 2: 'io.containerd.grpc.v1.cri', 3: 'io.containerd.cri.v1.images' } as const
+const IMAGES_PLUGIN = { 1: 'cri', 2: 'io.containerd.grpc.v1.cri', 3: 'io.containerd.cri.v1.images' } as const
 
 interface ContainerdOptions {
   readonly name?: string
@@ -21,7 +21,7 @@ interface ContainerdOptions {
   readonly discardsLayers?: boolean
   readonly clients?: Clients
   /** The version of its file; by default the one that it is written for. */
-  readonly configVersion?: Clients['containerdConfigs'][number]
+  readonly configVersion?: ConfigVersion
 }
 
 /** Debian's containerd on a host, all its files in a folder of its own, its CRI plugin serving too. */
@@ -63,7 +63,7 @@ export class Containerd {
     }
     const dir = dirname(containerd.configFile)
     const discards = options.discardsLayers === true
-    const cri = configVersion === 2 ? criOfVersion2(discards) : criOfVersion3(discards)
+    const cri = configVersion === 3 ? criOf2(discards) : criOf1(IMAGES_PLUGIN[configVersion], discards) + criOf2(discards)
     const registry = `[plugins."${IMAGES_PLUGIN[configVersion]}".registry]\n  config_path = "${hostsDir}"\n`
     write(dir, basename(containerd.configFile), `version = ${configVersion}\n${places(dir)}${cri}${options.config ?? registry}`)
     await containerd.#launch()
@@ -142,17 +142,17 @@ disabled_plugins = ["io.containerd.internal.v1.opt", "io.containerd.nri.v1.nri"]
 `
 }
 
-/** For containerd 1.x, and 2.x beside it: of these settings it takes none over. */
-function criOfVersion2(discardsLayers: boolean): string {
-  return `[plugins."io.containerd.grpc.v1.cri"]
+/** For containerd 1.x. Of these settings 2.x takes none over. */
+function criOf1(plugin: string, discardsLayers: boolean): string {
+  return `[plugins."${plugin}"]
   disable_cgroup = true
-  [plugins."io.containerd.grpc.v1.cri".containerd]
+  [plugins."${plugin}".containerd]
     snapshotter = "native"
     discard_unpacked_layers = ${discardsLayers}
-${criOfVersion3(discardsLayers)}`
+`
 }
 
-function criOfVersion3(discardsLayers: boolean): string {
+function criOf2(discardsLayers: boolean): string {
   return `[plugins."io.containerd.cri.v1.images"]
   snapshotter = "native"
   discard_unpacked_layers = ${discardsLayers}

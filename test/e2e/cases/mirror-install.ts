@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { cpSync, existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
-import type { Clients } from '../../harness/clients.ts'
+import type { Clients, ConfigVersion } from '../../harness/clients.ts'
 import { Containerd } from '../../harness/containerd.ts'
 import { CriClient } from '../../harness/cri.ts'
 import { Docker } from '../../harness/docker.ts'
@@ -43,7 +43,7 @@ export function describeMirrorInstall(clients: Clients): void {
   })
 }
 
-async function containerdAsks(site: Site, clients: Clients, configVersion: Clients['containerdConfigs'][number]): Promise<void> {
+async function containerdAsks(site: Site, clients: Clients, configVersion: ConfigVersion): Promise<void> {
   const name = `containerd${configVersion}`
   const containerd = await Containerd.start(site.host, { name, clients, configVersion, insecure: [site.registry.name], config: '' })
   using cri = new CriClient(containerd.socket)
