@@ -15,6 +15,8 @@ import type { Seeds } from '../seeds/seeds.ts'
 import type { FleetState } from '../state/model.ts'
 import { Session } from './session.ts'
 
+const TOO_MANY_ZONES = 'the fleet has too many zones: hosts of further ones are taken as hosts without a zone'
+
 export interface EndpointDeps {
   readonly node: Pick<P2pNode, 'handle' | 'unhandle' | 'addressOf'>
   readonly identity: Identity
@@ -37,6 +39,7 @@ export class AgentEndpoint implements AsyncDisposable {
   readonly #sessions = new Map<string, Session>()
   /** Sessions whose evidence is being checked. */
   readonly #weighing = new Set<Session>()
+  #toldOfZones = false
   readonly #stop = new AbortController()
   #ticking: Promise<void> = Promise.resolve()
 
@@ -99,8 +102,14 @@ export class AgentEndpoint implements AsyncDisposable {
     if (message.t === 'plan') metrics.planSeconds.observe((clock.now() - from) / 1000)
     const said = state.hosts.get(host)
     if (message.t === 'seeding') seeds.report(host, message)
-    if (message.t === 'hello' && said !== undefined) seeds.joined(said, message.seeds === true)
-    if (message.t === 'hello') log.info({ peer: host, name: message.name, zone: message.zone, version: message.version }, 'agent connected')
+    if (message.t !== 'hello') return
+    log.info({ peer: host, name: message.name, zone: message.zone, version: message.version }, 'agent connected')
+    if (said === undefined) return
+    seeds.joined({ id: said.id, name: said.name, zone: said.statedZone }, message.seeds === true)
+    if (said.zone !== said.statedZone && !this.#toldOfZones) {
+      this.#toldOfZones = true
+      log.warn({ peer: host, name: said.name, zone: said.statedZone, zones: state.zones.size }, TOO_MANY_ZONES)
+    }
   }
 
   /** Signatures take a while to check: one message of a host at a time, what else it brings meanwhile is dropped. */

@@ -9,7 +9,9 @@ import {
   createFleet,
   createHost,
   degreeOf,
+  enterZone,
   type FleetOptions,
+  leaveZone,
   removeHolding,
   removeWant,
   tidy,
@@ -134,7 +136,7 @@ function greet(state: FleetState, host: Host, hello: Extract<AgentMessage, { t: 
   host.greeted = true
   host.name = hello.name
   host.version = hello.version
-  host.zone = hello.zone ?? ''
+  enterZone(state, host, hello.zone ?? '')
   host.address = {
     id: host.id,
     name: hello.name,
@@ -191,6 +193,7 @@ function leave(state: FleetState, id: string, now: number, out: Outbox): void {
   }
   for (const blob of [...host.wants.keys()]) abandon(state, host, blob, now, out)
   for (const other of [...host.links]) unlink(host, other)
+  leaveZone(state, host)
 }
 
 /** More neighbours for a host that has too few alive; those it was told of before are named again when nobody else is left. */

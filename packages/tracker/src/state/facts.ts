@@ -7,6 +7,9 @@ import { forgetMap } from './maps.ts'
 import type { Blob, FleetState, Host, Members } from './model.ts'
 import { createTrust } from './trust.ts'
 
+/** Zones of a fleet: data centres, or rooms of one; far below a zone for each host. */
+export const MAX_ZONES = 100
+
 /** Most blobs remembered for one host; a full disk of small images stays well below. */
 export const MAX_HOLDINGS_PER_HOST = 100_000
 
@@ -28,6 +31,7 @@ export function createHost(id: string, seenAt: string | undefined, now: number):
     name: '',
     version: '',
     zone: '',
+    statedZone: '',
     address: { id, addrs: [], name: '' },
     heard: now,
     statedRate: undefined,
@@ -42,6 +46,20 @@ export function createHost(id: string, seenAt: string | undefined, now: number):
     stopping: false,
     distrusted: false
   }
+}
+
+/** The host has said where it is. A zone too many is none: what gateways say to each other grows with the square of the zones. */
+export function enterZone(state: FleetState, host: Host, stated: string): void {
+  host.statedZone = stated
+  host.zone = stated === '' || state.zones.has(stated) || state.zones.size < MAX_ZONES ? stated : ''
+  if (host.zone !== '') state.zones.set(host.zone, (state.zones.get(host.zone) ?? 0) + 1)
+}
+
+/** The host is gone: a zone without hosts leaves its place to another. */
+export function leaveZone(state: FleetState, { zone }: Host): void {
+  const others = (state.zones.get(zone) ?? 0) - 1
+  if (others > 0) state.zones.set(zone, others)
+  else state.zones.delete(zone)
 }
 
 export function blobOf(state: FleetState, digest: Digest): Blob {
@@ -183,6 +201,7 @@ export function createFleet(options: FleetOptions, now: number, quietMs: number)
   return {
     version: options.version ?? '',
     hosts: new Map(),
+    zones: new Map(),
     blobs: new Map(),
     campaigns: new Set(),
     maps: new Set(),

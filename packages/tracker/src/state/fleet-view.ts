@@ -124,7 +124,7 @@ function viewHost(host: Host): FleetView['hosts'][number] {
   return {
     name: host.name,
     id: host.id,
-    zone: host.zone,
+    zone: host.statedZone,
     version: host.version,
     addresses: host.address.addrs,
     state: host.wants.size > 0 ? 'fetching' : 'idle',

@@ -22,7 +22,10 @@ export interface Host {
   name: string
   version: string
   /** Empty when the host named none. */
+  /** Where hosts are grouped by it; empty for none, and beyond the most zones that a fleet may have. */
   zone: string
+  /** What it says itself. */
+  statedZone: string
   address: PeerAddress
   /** When its last message came. */
   heard: number
@@ -198,6 +201,8 @@ export interface FleetState {
   /** Of this program, told to agents. */
   readonly version: string
   readonly hosts: Map<string, Host>
+  /** Zones, with how many hosts are in each. */
+  readonly zones: Map<string, number>
   readonly blobs: Map<Digest, Blob>
   /** Blobs with a campaign. */
   readonly campaigns: Set<Campaign>

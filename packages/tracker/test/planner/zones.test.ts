@@ -2,6 +2,9 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { importerOf } from '@layerswarm/core/importer.ts'
 import { MAX_IMPORT_LINKS, SILENT_MS } from '../../src/planner/limits.ts'
+import { MAX_ZONES } from '../../src/state/facts.ts'
+import { pageAt } from '../../src/state/fleet-page.ts'
+import { viewFleet } from '../../src/state/fleet-view.ts'
 import { blobOfRuns, piecesOf, TestFleet } from './test-fleet.ts'
 
 const blob = blobOfRuns(64)
@@ -102,6 +105,37 @@ test('gateways hear of each other in a hundred zones too, of as many as the prot
   }
   const late = fleet.of('z0h11', 'plan')[0]?.peers ?? []
   assert.equal(late.length, 7, 'hosts of other zones take no place from those of the own')
+})
+
+test('hosts of more zones than a fleet may have are as those without one; a zone that empties makes room', () => {
+  const fleet = new TestFleet()
+  for (let zone = 0; zone < MAX_ZONES; zone++) fleet.join(`h${zone}`, { zone: `z${zone}` })
+  fleet.join('second', { zone: 'z0' })
+  const sent = () => [...fleet.inbox.values()].reduce((sum, messages) => sum + messages.length, 0)
+  for (const name of ['x', 'y']) fleet.ask(name, blob, { zone: `zone of ${name}` })
+  fleet.ask('none', blob)
+  assert.deepEqual(
+    fleet.of('y', 'plan')[0]?.peers.map(({ id, zone }) => [id, zone]),
+    [['x', undefined]]
+  )
+  const before = sent()
+  for (let host = 0; host < 500; host++) fleet.ask(`more ${host}`, blob, { zone: `one for ${host}` })
+  assert.ok(sent() - before < 500 * 10, `${sent() - before} messages for 500 hosts`)
+  const view = viewFleet(fleet.state, 'tracker', fleet.now, pageAt(undefined))
+  assert.equal(view.hosts.find(({ id }) => id === 'x')?.zone, 'zone of x')
+
+  for (const host of ['h0', 'h1']) fleet.leave(host)
+  for (const [host, zone] of [
+    ['late', 'new'],
+    ['later', 'newer'],
+    ['back', 'z0']
+  ] as const) {
+    fleet.join(host, { zone })
+  }
+  assert.deepEqual(
+    ['late', 'later', 'back'].map((host) => fleet.state.hosts.get(host)?.zone),
+    ['new', '', 'z0']
+  )
 })
 
 test('an idle host that finds an imported run nowhere is named the gateway that imports it', () => {
