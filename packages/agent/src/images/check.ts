@@ -5,8 +5,9 @@ import type { Clock } from '@layerswarm/core/clock.ts'
 import type { Digest } from '@layerswarm/core/digest.ts'
 import { isLayerswarmError } from '@layerswarm/core/errors.ts'
 import { type Descriptor, isManifestType } from '@layerswarm/core/image/manifest.ts'
-import type { Abortable, ImageService } from '../ports.ts'
+import type { Abortable, ImageService, PullOptions, PullProgress } from '../ports.ts'
 import { Inventory, type InventoryDeps, type InventoryOptions, type NamedImage, type SurveyedImage, surveyOrSkip } from './inventory.ts'
+import { type BlobProgress, progressOf } from './progress.ts'
 import { fetchContent, type PullDeps } from './pull.ts'
 
 export interface CheckDeps extends InventoryDeps {
@@ -95,7 +96,9 @@ async function* verifyAll(
   for await (const { digest, size, state } of store.list()) {
     if (state !== 'complete' || named?.has(digest) === false) continue
     yield { progress: { digest, size, bytes: 0, done: false } }
-    const good = await store.verify(digest, signal === undefined ? {} : { signal })
+    const good = yield* progressOf(abortable(signal), ({ tell, ...how }) =>
+      store.verify(digest, { ...how, onProgress: (bytes) => tell({ digest, size, bytes, done: false }) })
+    )
     // It was evicted meanwhile: no fault.
     if (good === undefined) continue
     if (!good) corrupt.set(digest, size)
@@ -131,13 +134,11 @@ async function* repair(
     const damaged = content.filter(({ digest }) => corrupt.has(digest))
     if (told.state === 'complete' && damaged.length === 0) continue
     try {
-      const abortable: Abortable = options.signal === undefined ? {} : { signal: options.signal }
-      await pullAgain(deps, `${scope}@${root.digest}`, options)
-      for (const blob of damaged) {
-        yield { progress: { digest: blob.digest, size: blob.size, bytes: 0, done: false } }
-        await fetchContent(deps.images, refOf(scope, blob), abortable)
-        yield { progress: { digest: blob.digest, size: blob.size, bytes: blob.size, done: true } }
-      }
+      yield* progressOf(abortable(options.signal), async ({ signal, tell }) => {
+        const told = { signal, onProgress: (progress: PullProgress) => tell(progressOfPull(progress)) }
+        await pullAgain(deps, `${scope}@${root.digest}`, { ...options, ...told })
+        for (const blob of damaged) await fetchContent(deps, refOf(scope, blob), told)
+      })
     } catch (error) {
       options.signal?.throwIfAborted()
       yield { failed: { image, error: toldError(error) } }
@@ -146,14 +147,26 @@ async function* repair(
 }
 
 /** By digest, for what the tag points to by now may be another image. One that is made for other platforms is wanted whole. */
-async function pullAgain({ images }: CheckDeps, reference: string, { platforms, signal }: CheckOptions): Promise<void> {
-  const abortable: Abortable = signal === undefined ? {} : { signal }
+async function pullAgain(
+  { images }: CheckDeps,
+  reference: string,
+  { platforms, signal, onProgress }: CheckOptions & Pick<PullOptions, 'onProgress'> & { readonly signal: AbortSignal }
+): Promise<void> {
+  const told = { signal, ...(onProgress && { onProgress }) }
   try {
-    await images.pull(reference, { ...abortable, ...(platforms === undefined ? {} : { platforms }) })
+    await images.pull(reference, { ...told, ...(platforms === undefined ? {} : { platforms }) })
   } catch (error) {
     if (platforms !== undefined || !isLayerswarmError(error, 'PLATFORM_UNKNOWN')) throw error
-    await images.pull(reference, { ...abortable, platforms: 'all' })
+    await images.pull(reference, { ...told, platforms: 'all' })
   }
+}
+
+function progressOfPull({ digest, size, counts, done }: PullProgress): BlobProgress {
+  return { digest, size, bytes: done ? size : counts.local + counts.peer + counts.registry, done }
+}
+
+function abortable(signal: AbortSignal | undefined): Abortable {
+  return signal === undefined ? {} : { signal }
 }
 
 function refOf(scope: string, { digest, mediaType }: Descriptor) {

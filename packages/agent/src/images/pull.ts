@@ -61,7 +61,7 @@ export async function pullImage(deps: PullDeps, reference: string, options: Pull
   options.onImage?.({ digest: top.descriptor.digest, bytes })
   const moved = await mapLimited(blobs, CONCURRENT_BLOBS, async (blob) => {
     try {
-      return await pullBlob(deps, image, blob, { ...options, signal })
+      return await fetchContent(deps, { ...nameOf(image), digest: blob.digest, kind: 'blob' }, { ...options, signal })
     } catch (error) {
       stop.abort(error)
       throw error
@@ -132,10 +132,15 @@ async function platformFromConfig(deps: PullDeps, image: ImageReference, leaf: L
   }
 }
 
-async function pullBlob(deps: PullDeps, image: ImageReference, blob: Descriptor, options: PullOptions): Promise<SourceCounts> {
-  const found = await deps.images.find({ ...nameOf(image), digest: blob.digest, kind: 'blob' }, { ...options, waitMs: REGISTRY_MS })
+/** Has content here, and says how far it is. @throws why it cannot be had, the signal's reason */
+export async function fetchContent(
+  deps: Pick<PullDeps, 'images' | 'clock'>,
+  ref: ContentRef,
+  options: Abortable & Pick<PullOptions, 'onProgress'>
+): Promise<SourceCounts> {
+  const found = await deps.images.find(ref, { ...options, waitMs: REGISTRY_MS })
   await using open = await deps.images.blob(found, options)
-  const report = (done: boolean) => options.onProgress?.({ digest: blob.digest, size: open.size, counts: open.counts(), done })
+  const report = (done: boolean) => options.onProgress?.({ digest: ref.digest, size: open.size, counts: open.counts(), done })
   const landed = new AbortController()
   const reporting = reportWhile(deps.clock, landed.signal, () => report(false))
   try {
@@ -146,13 +151,6 @@ async function pullBlob(deps: PullDeps, image: ImageReference, blob: Descriptor,
   }
   report(true)
   return open.counts()
-}
-
-/** Has content here. @throws why it cannot be had, the signal's reason */
-export async function fetchContent(images: PullDeps['images'], ref: ContentRef, options: Abortable): Promise<void> {
-  const found = await images.find(ref, { ...options, waitMs: REGISTRY_MS })
-  await using open = await images.blob(found, options)
-  await untilProven(open, options)
 }
 
 /** The last byte is given out only when the whole is proven, so nothing else needs to be read back. */

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { readFile, rm } from 'node:fs/promises'
 import { test } from 'node:test'
+import type { CheckLine } from '@layerswarm/core/api/images-api.ts'
 import { digestOf } from '@layerswarm/core/digest.ts'
 import { buildImage, type TestImage } from '@layerswarm/testkit/oci-image.ts'
 import { pushImage } from '@layerswarm/testkit/push-image.ts'
@@ -49,6 +50,40 @@ for (const which of ['layer', 'config', 'manifest', 'index'] as const) {
     assert.equal((await host.check({ verify: true })).summary.sound, true)
   })
 }
+
+test('how far a large blob is hashed, and fetched again, is told on the way', async () => {
+  await using host = await LocalHost.open()
+  const image = await buildImage({ layers: [{ seed: 'large', size: 40_000_000, compression: 'none' }] })
+  await pushImage(image, host.registry.url, 'team/app', '1')
+  await host.images.pull(`${host.registry.host}/team/app:1`)
+  const [layer] = image.layers
+  assert.ok(layer)
+  const steps = (lines: readonly CheckLine[]) =>
+    lines.flatMap((line) => ('progress' in line && line.progress.digest === layer.digest ? [line.progress] : []))
+  const hashed = steps((await host.check({ verify: true })).lines)
+  assert.ok(hashed.some(({ bytes, done }) => !done && bytes > 0 && bytes < layer.size))
+  assert.deepEqual(hashed.at(-1), { digest: layer.digest, size: layer.size, bytes: layer.size, done: true })
+  await rm(host.blobPath(layer.digest))
+  await host.check({ verify: true })
+  const fetched = steps((await host.check({ repair: true })).lines)
+  assert.deepEqual(fetched.at(-1), { digest: layer.digest, size: layer.size, bytes: layer.size, done: true })
+})
+
+test('a check that is given up while it hashes hashes no longer', async () => {
+  await using host = await LocalHost.open()
+  const image = await buildImage({ layers: [{ seed: 'large', size: 40_000_000, compression: 'none' }] })
+  await pushImage(image, host.registry.url, 'team/app', '1')
+  await host.images.pull(`${host.registry.host}/team/app:1`)
+  const stop = new AbortController()
+  const lines = host.local.check({ verify: true }, { signal: stop.signal })
+  const given = (async () => {
+    for await (const line of lines)
+      if ('progress' in line && line.progress.bytes > 0 && !line.progress.done) stop.abort(new Error('enough'))
+  })()
+  await assert.rejects(given, /enough/)
+  // Who only stops to read ends it as well.
+  for await (const line of host.local.check({ verify: true })) if ('progress' in line && line.progress.bytes > 0) break
+})
 
 test('hashing and mending in one go', async () => {
   await using host = await LocalHost.open()

@@ -1,6 +1,7 @@
 import type { CheckedImage, CheckLine, CheckSummary } from '@layerswarm/core/api/images-api.ts'
 import { parseReference } from '@layerswarm/core/image/reference.ts'
 import type { Command } from 'commander'
+import { checkView, silentCheck } from '../check/view.ts'
 import { addAgentOption } from '../configured-url.ts'
 import { examples } from '../daemon-options.ts'
 import { EXIT_FAILED } from '../exit.ts'
@@ -51,7 +52,13 @@ async function run(command: Command, image: string | undefined, options: CheckOp
     ...(repair === undefined ? {} : { repair })
   }
   const found: Found = { images: [], failures: [], summary: undefined }
-  for await (const line of host.images.check(request, { signal: stop.signal })) take(found, line)
+  {
+    using view = options.json === true || options.quiet === true ? silentCheck : checkView(process.stderr)
+    for await (const line of host.images.check(request, { signal: stop.signal })) {
+      if ('progress' in line) view.step(line.progress)
+      else take(found, line)
+    }
+  }
   const { images, failures, summary } = found
   if (summary === undefined) throw new Error('the check ended without its summary')
   if (options.json === true) process.stdout.write(`${JSON.stringify({ ...summary, images: images, failed: failures }, null, 2)}\n`)
