@@ -118,8 +118,8 @@ class ImagesOfAgent implements ImageWork {
     yield* answerLines(this.#agent, await this.#ask(CHECK_PATH, { method: 'POST', body: request, signal }), checkLine, signal)
   }
 
-  async gc() {
-    return await answer(this.#agent, await this.#ask(GC_PATH, { method: 'POST', signal: NEVER }), gcReply)
+  async gc({ signal = NEVER }: Abortable = {}) {
+    return await answer(this.#agent, await this.#ask(GC_PATH, { method: 'POST', signal }), gcReply)
   }
 
   async push(

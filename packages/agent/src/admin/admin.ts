@@ -158,6 +158,7 @@ function sendError(reply: FastifyReply, error: FastifyError | LayerswarmError, l
   }
   const status = error.statusCode ?? 500
   if (status < 500) return reply.code(status).send({ error: toldError(new LayerswarmError('REQUEST_INVALID', { detail: error.message })) })
-  log.error({ err: error }, 'admin request failed')
+  // What a client that went away has ended is no fault.
+  if (!reply.raw.destroyed) log.error({ err: error }, 'admin request failed')
   return reply.code(500).send({ error: toldError(error) })
 }

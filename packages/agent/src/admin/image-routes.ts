@@ -58,7 +58,7 @@ export function addImageRoutes(app: FastifyInstance, { local, store, stopping }:
     const wanted = parsed(checkRequest, request.body)
     return sendLines(reply, stopping, (signal) => local.check(wanted, { signal }))
   })
-  app.post(GC_PATH, async () => await local.gc())
+  app.post(GC_PATH, async (_request, reply) => await local.gc({ signal: AbortSignal.any([signalOf(reply.raw), stopping]) }))
   app.post(PUSH_PATH, async (request, reply) => {
     const wanted = parsed(pushRequest, request.body)
     reply.hijack()

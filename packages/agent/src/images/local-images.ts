@@ -27,7 +27,7 @@ import type { ContentSink } from './take-in.ts'
 
 export interface LocalImagesDeps {
   readonly store: BlobStore & {
-    evict(): Promise<readonly Digest[]>
+    evict(options?: Abortable): Promise<readonly Digest[]>
     usage(): { readonly complete: number; readonly partial: number }
     readonly maxBytes: number
   } & CheckDeps['store']
@@ -85,11 +85,11 @@ export class LocalImages implements LocalImageService, ContentSink {
     return checkImages(this.#deps, { ...options, image, platforms: platformsOf(platforms), verify, repair })
   }
 
-  /** Evicts by policy now. @throws {LayerswarmError} STORE_FAILED */
-  async gc(): Promise<GcReply> {
+  /** Evicts by policy now. @throws {LayerswarmError} STORE_FAILED; the signal's reason, with what went until then gone */
+  async gc(options: Abortable = {}): Promise<GcReply> {
     const { store, log } = this.#deps
     const before = new Map((await Array.fromAsync(store.list())).map((blob) => [blob.digest, blob]))
-    const evicted = (await store.evict()).flatMap((digest) => {
+    const evicted = (await store.evict(options)).flatMap((digest) => {
       const blob = before.get(digest)
       return blob === undefined ? [] : [{ digest, size: blob.size, state: blob.state, present: blob.present }]
     })

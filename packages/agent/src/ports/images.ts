@@ -144,8 +144,8 @@ export interface LocalImageService {
    * @throws {LayerswarmError} IMAGE_UNKNOWN, REFERENCE_INVALID, PLATFORM_UNKNOWN, STORE_FAILED
    */
   check(request: CheckRequest, options?: Abortable): AsyncIterable<CheckLine>
-  /** Evicts by policy now. @throws {LayerswarmError} STORE_FAILED */
-  gc(): Promise<GcReply>
+  /** Evicts by policy now. @throws {LayerswarmError} STORE_FAILED; the signal's reason, with what went until then gone */
+  gc(options?: Abortable): Promise<GcReply>
   /** @throws {LayerswarmError} IMAGE_UNKNOWN, REFERENCE_INVALID, MANIFEST_UNKNOWN, BLOB_UNKNOWN, REGISTRY_…, DIGEST_MISMATCH */
   push(request: PushRequest, options?: Abortable & { readonly onProgress?: (progress: PushProgress) => void }): Promise<PushSummary>
   /** Takes a blob into the store. @throws {LayerswarmError} SIZE_MISMATCH, DIGEST_MISMATCH, STORE_FULL, STORE_FAILED */

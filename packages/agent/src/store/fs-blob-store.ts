@@ -220,10 +220,10 @@ export class FsBlobStore implements BlobStore, BlobIntake {
 
   /**
    * Brings the store within its bound, as far as what is in use allows. @returns what was removed
-   * @throws {LayerswarmError} STORE_FAILED
+   * @throws {LayerswarmError} STORE_FAILED; the signal's reason, with what was removed until then gone
    */
-  async evict(): Promise<readonly Digest[]> {
-    return await this.#room.evict()
+  async evict(options: Abortable = {}): Promise<readonly Digest[]> {
+    return await this.#room.evict(options)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

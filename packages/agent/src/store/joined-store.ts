@@ -4,7 +4,7 @@ import type { Abortable, BlobReader, BlobStat, BlobStore, HoldingChange, Partial
 
 /** A store with a bound that it keeps. */
 type Bounded = BlobStore & {
-  evict(): Promise<readonly Digest[]>
+  evict(options?: Abortable): Promise<readonly Digest[]>
   usage(): { readonly complete: number; readonly partial: number }
   readonly maxBytes: number
 }
@@ -81,8 +81,8 @@ export class JoinedStore implements BlobStore {
   }
 
   /** See the store's own; what lies elsewhere takes nothing of its bound. */
-  evict(): Promise<readonly Digest[]> {
-    return this.#own.evict()
+  evict(options: Abortable = {}): Promise<readonly Digest[]> {
+    return this.#own.evict(options)
   }
 
   /** Verified bytes in the store itself, by state. */

@@ -1,7 +1,7 @@
 import type { Digest } from '@layerswarm/core/digest.ts'
 import { LayerswarmError } from '@layerswarm/core/errors.ts'
 import type { Logger } from 'pino'
-import type { HoldingChange } from '../ports.ts'
+import type { Abortable, HoldingChange } from '../ports.ts'
 import type { Catalog, Entry } from './catalog.ts'
 import type { ChangeFeed } from './change-feed.ts'
 import { diskError } from './disk-errors.ts'
@@ -10,6 +10,9 @@ import type { StoreFiles } from './store-files.ts'
 
 /** Least that a full disk is relieved of at a time, so that not every piece has to evict. */
 const RELIEF_BYTES = 64 * 1024 * 1024
+
+/** Files that an eviction removes between two looks at whether it should go on. */
+const REMOVED_AT_A_TIME = 64
 
 export interface RoomDeps {
   readonly catalog: Catalog
@@ -62,11 +65,19 @@ export class Room {
     this.#held -= bytes
   }
 
-  /** Goes back within the bound, as far as what is in use allows. @returns what was removed */
-  async evict(): Promise<readonly Digest[]> {
-    const { victims } = this.#deps.catalog.victims(this.#deps.inUse, { maxBytes: this.maxBytes, need: this.#held })
-    await this.#removeAll(victims)
-    return victims
+  /** Goes back within the bound, as far as what is in use allows. @returns what was removed. @throws the signal's reason */
+  async evict({ signal }: Abortable = {}): Promise<readonly Digest[]> {
+    const { catalog, inUse } = this.#deps
+    const removed: Digest[] = []
+    let chosen: readonly Digest[]
+    do {
+      signal?.throwIfAborted()
+      // Chosen anew each time: meanwhile some may have been read, and are not to go any more.
+      chosen = catalog.victims(inUse, { maxBytes: this.maxBytes, need: this.#held }).victims.slice(0, REMOVED_AT_A_TIME)
+      await this.#removeAll(chosen)
+      removed.push(...chosen)
+    } while (chosen.length === REMOVED_AT_A_TIME)
+    return removed
   }
 
   /** The disk is full though the bound is not reached: others use it too. @returns whether anything could go */

@@ -32,7 +32,7 @@ class NoImages implements LocalImageService {
   async *list() {}
   async *blobs() {}
   async *check() {}
-  gc = async () => ({ evicted: [], bytes: 0, kept: 0, bound: 0 })
+  gc: LocalImageService['gc'] = async () => ({ evicted: [], bytes: 0, kept: 0, bound: 0 })
   push = () => Promise.reject(new LayerswarmError('IMAGE_UNKNOWN'))
   put = async () => undefined
   content: LocalImageService['content'] = () => Promise.reject(new LayerswarmError('BLOB_UNKNOWN'))
@@ -317,4 +317,21 @@ test('what changes something, and content, is for callers on this host', async (
   for (const url of ['/healthz', '/readyz', '/metrics', '/v1/status', '/v1/images', '/v1/blobs']) {
     assert.equal((await app.inject({ url, remoteAddress: '192.0.2.7' })).statusCode, 200, url)
   }
+})
+
+test('a client that goes away ends the eviction that it asked for', async () => {
+  await using fixture = await Fixture.start()
+  const begun = Promise.withResolvers<AbortSignal>()
+  fixture.local.gc = ({ signal } = {}) => {
+    assert.ok(signal)
+    begun.resolve(signal)
+    return new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason)))
+  }
+  const request = httpRequest({ host: '127.0.0.1', port: fixture.port, method: 'POST', path: '/v1/gc', agent: false })
+  request.on('error', () => undefined)
+  request.end()
+  const signal = await begun.promise
+  const aborted = once(signal, 'abort')
+  request.destroy()
+  await aborted
 })

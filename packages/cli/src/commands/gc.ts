@@ -21,7 +21,7 @@ export function addGcCommand(program: Command): void {
     .action(async ({ agent, json }: GcOptions) => {
       using stop = stopSignal()
       await using host = await imagesOfHost(command, agent, 'evicting', stop.signal, { containerd: false })
-      const result = await host.images.gc()
+      const result = await host.images.gc({ signal: stop.signal })
       if (json === true) {
         process.stdout.write(`${JSON.stringify(result, null, 2)}\n`)
         return
