@@ -1,5 +1,6 @@
+import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { request as httpRequest, type IncomingHttpHeaders } from 'node:http'
+import { type ClientRequest, request as httpRequest, type IncomingHttpHeaders, type IncomingMessage } from 'node:http'
 import { connect } from 'node:net'
 import { Writable } from 'node:stream'
 import { buffer, text } from 'node:stream/consumers'
@@ -89,6 +90,19 @@ export class Fixture implements AsyncDisposable {
     return { status: response.statusCode, headers: response.headers, body: await buffer(response) }
   }
 
+  /** A response whose body is read by the test. */
+  async begin(path: string): Promise<{ request: ClientRequest; response: IncomingMessage }> {
+    const request = httpRequest({ host: '127.0.0.1', port: this.port, path, agent: false })
+    request.on('error', () => undefined)
+    request.end()
+    const [response] = (await once(request, 'response')) as [IncomingMessage]
+    return { request, response }
+  }
+
+  async assertAlive(): Promise<void> {
+    assert.equal((await this.ask('/v2/')).status, 200)
+  }
+
   /** Bytes over the wire as they are. @returns all that comes back until the mirror closes the connection */
   async raw(bytes: string): Promise<string> {
     const socket = connect(this.port, '127.0.0.1')
@@ -105,4 +119,12 @@ export class Fixture implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.mirror.close()
   }
+}
+
+/** The one error that an answer tells. */
+export function errorOf(body: Buffer): { code: string; message: string; detail: unknown } {
+  const { errors } = JSON.parse(body.toString())
+  assert.equal(errors.length, 1)
+  assert.deepEqual(Object.keys(errors[0]), ['code', 'message', 'detail'])
+  return errors[0]
 }
