@@ -6,14 +6,29 @@ import { join } from 'node:path'
 import { buffer } from 'node:stream/consumers'
 import { systemClock } from '@layerswarm/core/clock.ts'
 import { type Digest, digestOf } from '@layerswarm/core/digest.ts'
+import { MEDIA_TYPES } from '@layerswarm/core/image/manifest.ts'
 import { createLogger } from '@layerswarm/core/log.ts'
 import { FakeRegistry, type FakeRegistryOptions } from '@layerswarm/testkit/fake-registry.ts'
 import { FetchingContentService } from '@layerswarm/testkit/fetching-content-service.ts'
+import { SeededRandom } from '@layerswarm/testkit/seeded-random.ts'
 import { Images } from '../../src/images/image-service.ts'
 import { Pushed } from '../../src/images/pushed.ts'
 import { Mirror } from '../../src/mirror/mirror.ts'
 import { UndiciRegistryClient } from '../../src/registry/registry-client.ts'
 import { FsBlobStore } from '../../src/store/fs-blob-store.ts'
+
+/** A layer, and an image of it. */
+export const bytes = new SeededRandom('pushed').bytes(3 * 1024 * 1024 + 77)
+export const digest = digestOf(bytes)
+export const EMPTY = new Uint8Array()
+
+export function manifestOf(layer = digest, size = bytes.byteLength, more: object = {}) {
+  const config = { mediaType: 'application/vnd.example.config', digest: layer, size }
+  const document = { schemaVersion: 2, mediaType: MEDIA_TYPES.ociManifest, config, layers: [config], ...more }
+  return Buffer.from(JSON.stringify(document))
+}
+
+export const asManifest = (body: Uint8Array) => ({ body, headers: { 'content-type': MEDIA_TYPES.ociManifest } })
 
 interface Reply {
   readonly status: number

@@ -1,6 +1,8 @@
 import { type Claim, type Lease, signClaim, signLease } from '@layerswarm/core/claims.ts'
 import { type Clock, systemClock } from '@layerswarm/core/clock.ts'
 import type { Digest } from '@layerswarm/core/digest.ts'
+import { type ErrorCode, isLayerswarmError } from '@layerswarm/core/errors.ts'
+import { type Descriptor, OCTETS } from '@layerswarm/core/image/manifest.ts'
 import { createLogger } from '@layerswarm/core/log.ts'
 import { type Identity, newIdentity } from '@layerswarm/core/p2p/identity.ts'
 import type { FixtureBlob } from '@layerswarm/testkit/blob-fixtures.ts'
@@ -143,4 +145,14 @@ export async function bytesOf(content: OpenContent, range = { start: 0, end: con
   const chunks: Uint8Array[] = []
   for await (const chunk of content.read(range)) chunks.push(chunk)
   return Buffer.concat(chunks)
+}
+
+/** A blob as the manifest of an image names it. */
+export function layerOf({ digest, layout }: FixtureBlob): Descriptor {
+  return { digest, size: layout.size, mediaType: OCTETS }
+}
+
+/** Whether an error has one of the codes. */
+export function codeIs(...codes: ErrorCode[]): (error: unknown) => boolean {
+  return (error) => isLayerswarmError(error, ...codes)
 }
