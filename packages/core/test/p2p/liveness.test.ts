@@ -3,6 +3,7 @@ import { test } from 'node:test'
 import type { MessageStream, StreamMuxer } from '@libp2p/interface'
 import { watchLiveness } from '../../src/p2p/liveness.ts'
 import type { Outflow } from '../../src/p2p/outflow.ts'
+import { loopbackNode, nextEvent, proxy, streamPair } from './pair.ts'
 
 const DEAD_AFTER_MS = 200
 
@@ -54,4 +55,72 @@ test('what goes into a buffer that has room is no sign of life', { timeout: 30_0
 test('a slow link has time for what lies in the buffer that nobody can look into', async () => {
   const looks = await looksUntilDead((look) => ({ waiting: look < 20 ? 100_000 : 0, taken: 10_000 * Math.min(look, 20) }))
   assert.ok(looks > 20 + 24, `it was given up at look ${looks}`)
+})
+
+test('a connection whose other end has gone silent is found and closed', async () => {
+  await using a = await loopbackNode({ deadAfterMs: 400 })
+  await using b = await loopbackNode({ deadAfterMs: 400 })
+  let silent = false
+  await using between = await proxy(a, (chunk) => (silent ? undefined : chunk))
+  await b.connect([between.address], { peer: a.id })
+  const { opener } = await streamPair({ a, b })
+  const { promise: ended, resolve } = Promise.withResolvers<unknown>()
+  opener.start({ onMessage: () => undefined, onClose: resolve })
+  const down = Promise.all([nextEvent(a, 'down'), nextEvent(b, 'down')])
+  silent = true
+  await down
+  await ended
+})
+
+test('an idle connection between living hosts stays', async () => {
+  await using a = await loopbackNode({ deadAfterMs: 200 })
+  await using b = await loopbackNode({ deadAfterMs: 200 })
+  let bytes = 0
+  let idleAt = 0
+  const { promise: pinged, resolve } = Promise.withResolvers<void>()
+  await using between = await proxy(a, (chunk, seen) => {
+    bytes = seen
+    // Twenty answered pings are well beyond the time at which a silent connection is dead.
+    if (idleAt > 0 && bytes > idleAt + 40 * 34) resolve()
+    return chunk
+  })
+  await b.connect([between.address], { peer: a.id })
+  await streamPair({ a, b })
+  const down = Promise.race([nextEvent(a, 'down'), nextEvent(b, 'down')])
+  idleAt = bytes
+  assert.equal(await Promise.race([down, pinged.then(() => 'alive')]), 'alive')
+})
+
+test('a host that was held up itself takes nobody for dead', async () => {
+  await using a = await loopbackNode({ deadAfterMs: 200 })
+  await using b = await loopbackNode({ deadAfterMs: 200 })
+  let resumedAt = Number.POSITIVE_INFINITY
+  const { promise: alive, resolve } = Promise.withResolvers<void>()
+  await using between = await proxy(a, (chunk) => {
+    if (performance.now() > resumedAt + 200) resolve()
+    return chunk
+  })
+  await b.connect([between.address], { peer: a.id })
+  await streamPair({ a, b })
+  const down = Promise.race([nextEvent(a, 'down'), nextEvent(b, 'down')])
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 500)
+  resumedAt = performance.now()
+  assert.equal(await Promise.race([down, alive.then(() => 'alive')]), 'alive')
+})
+
+test('a connection that nobody uses for long is asked for signs of life less often, and may be silent for longer', async () => {
+  const deadAfterMs = 300
+  await using a = await loopbackNode({ deadAfterMs })
+  await using b = await loopbackNode({ deadAfterMs })
+  let last = Number.POSITIVE_INFINITY
+  const { promise: rested, resolve } = Promise.withResolvers<void>()
+  await using between = await proxy(a, (chunk) => {
+    if (performance.now() - last > deadAfterMs) resolve()
+    last = performance.now()
+    return chunk
+  })
+  await b.connect([between.address], { peer: a.id })
+  await streamPair({ a, b })
+  const down = Promise.race([nextEvent(a, 'down'), nextEvent(b, 'down')])
+  assert.equal(await Promise.race([down, rested.then(() => 'alive')]), 'alive')
 })

@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
-import { once } from 'node:events'
-import { connect, createServer, type Socket } from 'node:net'
+import { connect } from 'node:net'
 import { test } from 'node:test'
 import { tcp } from '@libp2p/tcp'
 import { yamux } from '@libp2p/yamux'
@@ -9,59 +8,16 @@ import { multiaddr } from '@multiformats/multiaddr'
 import { createLibp2p } from 'libp2p'
 import { isLayerswarmError } from '../../src/errors.ts'
 import { newIdentity } from '../../src/p2p/identity.ts'
-import type { NodeEvent, P2pNode } from '../../src/p2p/node.ts'
 import { encrypters, NOISE_TLS_PROTOCOL } from '../../src/p2p/noise-tls.ts'
-import { connectedPair, loopbackNode, streamPair } from './pair.ts'
+import { connectedPair, loopbackNode, nextEvent, proxy, streamPair } from './pair.ts'
 
 const KEY = randomBytes(32)
 const unreachable = (error: unknown) => isLayerswarmError(error, 'PEER_UNREACHABLE')
 
-async function next(node: P2pNode, type: NodeEvent['type']): Promise<string> {
-  const { promise, resolve } = Promise.withResolvers<string>()
-  const stop = node.subscribe((event) => event.type === type && resolve(event.peer))
-  const peer = await promise
-  stop()
-  return peer
-}
-
-/** A TCP proxy before `node` whose bytes pass through `tamper`; undefined swallows them. */
-async function proxy(node: P2pNode, tamper: (chunk: Buffer, seen: number) => Buffer | undefined) {
-  const sockets = new Set<Socket>()
-  const server = createServer((client) => {
-    const upstream = connect(node.port ?? 0, '127.0.0.1')
-    let seen = 0
-    for (const [from, to] of [
-      [client, upstream],
-      [upstream, client]
-    ] as const) {
-      sockets.add(from)
-      from.on('error', () => to.destroy())
-      from.on('close', () => to.destroy())
-      from.on('data', (chunk) => {
-        seen += chunk.byteLength
-        const bytes = tamper(chunk, seen)
-        if (bytes !== undefined) to.write(bytes)
-      })
-    }
-  })
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const address = server.address()
-  assert.ok(address !== null && typeof address === 'object')
-  return {
-    address: `/ip4/127.0.0.1/tcp/${address.port}`,
-    [Symbol.asyncDispose]: async () => {
-      for (const socket of sockets) socket.destroy()
-      server.close()
-      await once(server, 'close')
-    }
-  }
-}
-
 test('nodes with the same cluster key connect, over Noise and TLS, and know each other', async () => {
   await using a = await loopbackNode({ clusterKey: KEY })
   await using b = await loopbackNode({ clusterKey: KEY })
-  const seen = next(a, 'up')
+  const seen = nextEvent(a, 'up')
   assert.equal(await b.connect(a.addresses), a.id)
   assert.equal(await seen, b.id)
   assert.equal(b.encryptionOf(a.id), NOISE_TLS_PROTOCOL)
@@ -155,79 +111,11 @@ test('a byte changed on the way closes the connection at both ends', async () =>
   const handlers = { onMessage: (body: Uint8Array) => void received.push(body), onClose: () => undefined }
   holder.start(handlers)
   opener.start(handlers)
-  const down = Promise.all([next(a, 'down'), next(b, 'down')])
+  const down = Promise.all([nextEvent(a, 'down'), nextEvent(b, 'down')])
   armed = true
   opener.send({ hello: 1 })
   assert.deepEqual(await down, [b.id, a.id])
   assert.deepEqual(received, [])
-})
-
-test('a connection whose other end has gone silent is found and closed', async () => {
-  await using a = await loopbackNode({ deadAfterMs: 400 })
-  await using b = await loopbackNode({ deadAfterMs: 400 })
-  let silent = false
-  await using between = await proxy(a, (chunk) => (silent ? undefined : chunk))
-  await b.connect([between.address], { peer: a.id })
-  const { opener } = await streamPair({ a, b })
-  const { promise: ended, resolve } = Promise.withResolvers<unknown>()
-  opener.start({ onMessage: () => undefined, onClose: resolve })
-  const down = Promise.all([next(a, 'down'), next(b, 'down')])
-  silent = true
-  await down
-  await ended
-})
-
-test('an idle connection between living hosts stays', async () => {
-  await using a = await loopbackNode({ deadAfterMs: 200 })
-  await using b = await loopbackNode({ deadAfterMs: 200 })
-  let bytes = 0
-  let idleAt = 0
-  const { promise: pinged, resolve } = Promise.withResolvers<void>()
-  await using between = await proxy(a, (chunk, seen) => {
-    bytes = seen
-    // Twenty answered pings are well beyond the time at which a silent connection is dead.
-    if (idleAt > 0 && bytes > idleAt + 40 * 34) resolve()
-    return chunk
-  })
-  await b.connect([between.address], { peer: a.id })
-  await streamPair({ a, b })
-  const down = Promise.race([next(a, 'down'), next(b, 'down')])
-  idleAt = bytes
-  assert.equal(await Promise.race([down, pinged.then(() => 'alive')]), 'alive')
-})
-
-test('a host that was held up itself takes nobody for dead', async () => {
-  await using a = await loopbackNode({ deadAfterMs: 200 })
-  await using b = await loopbackNode({ deadAfterMs: 200 })
-  let resumedAt = Number.POSITIVE_INFINITY
-  const { promise: alive, resolve } = Promise.withResolvers<void>()
-  await using between = await proxy(a, (chunk) => {
-    if (performance.now() > resumedAt + 200) resolve()
-    return chunk
-  })
-  await b.connect([between.address], { peer: a.id })
-  await streamPair({ a, b })
-  const down = Promise.race([next(a, 'down'), next(b, 'down')])
-  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 500)
-  resumedAt = performance.now()
-  assert.equal(await Promise.race([down, alive.then(() => 'alive')]), 'alive')
-})
-
-test('a connection that nobody uses for long is asked for signs of life less often, and may be silent for longer', async () => {
-  const deadAfterMs = 300
-  await using a = await loopbackNode({ deadAfterMs })
-  await using b = await loopbackNode({ deadAfterMs })
-  let last = Number.POSITIVE_INFINITY
-  const { promise: rested, resolve } = Promise.withResolvers<void>()
-  await using between = await proxy(a, (chunk) => {
-    if (performance.now() - last > deadAfterMs) resolve()
-    last = performance.now()
-    return chunk
-  })
-  await b.connect([between.address], { peer: a.id })
-  await streamPair({ a, b })
-  const down = Promise.race([next(a, 'down'), next(b, 'down')])
-  assert.equal(await Promise.race([down, rested.then(() => 'alive')]), 'alive')
 })
 
 test('a host that expects little traffic takes Noise alone, from one that offers both', async () => {
@@ -263,13 +151,13 @@ test('a peer of another protocol version is told apart from one that cannot be r
 test('a banned peer is cut off and stays out, whoever dials', async () => {
   await using nodes = await connectedPair()
   const { a, b } = nodes
-  const down = next(b, 'down')
+  const down = nextEvent(b, 'down')
   a.ban(b.id, 'lied')
   assert.equal(await down, a.id)
   await assert.rejects(a.connect(b.addresses, { peer: b.id }), unreachable)
   // The dialler believes itself connected until the other end hangs up: what counts is that this one never is.
   const attempt = b.connect(a.addresses, { peer: a.id }).catch(() => undefined)
-  await Promise.race([attempt.then(async () => (b.isConnected(a.id) ? await next(b, 'down') : undefined)), next(b, 'down')])
+  await Promise.race([attempt.then(async () => (b.isConnected(a.id) ? await nextEvent(b, 'down') : undefined)), nextEvent(b, 'down')])
   assert.equal(a.isConnected(b.id), false)
 })
 
@@ -278,7 +166,7 @@ test('no more connections than allowed, even when all come at once', async () =>
   await using others = new AsyncDisposableStack()
   const dial = async () => {
     const other = others.use(await loopbackNode())
-    const gone = next(other, 'down')
+    const gone = nextEvent(other, 'down')
     // One that is refused after its handshake may see a connection for a moment.
     await other.connect(a.addresses, { peer: a.id }).catch(() => undefined)
     return { other, gone }
@@ -352,7 +240,7 @@ test('a node stops soon even with open streams, and can come back', async () => 
   await b.connect(first.addresses, { peer: first.id })
   await streamPair({ a: first, b })
   const began = performance.now()
-  const down = next(b, 'down')
+  const down = nextEvent(b, 'down')
   await first[Symbol.asyncDispose]()
   await down
   assert.ok(performance.now() - began < 3000)

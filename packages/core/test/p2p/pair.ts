@@ -1,7 +1,9 @@
+import { once } from 'node:events'
+import { connect, createServer, type Socket } from 'node:net'
 import { pino } from 'pino'
 import type { FramedStream } from '../../src/p2p/framed-stream.ts'
 import { newIdentity } from '../../src/p2p/identity.ts'
-import { createNode, type NodeOptions, type P2pNode } from '../../src/p2p/node.ts'
+import { createNode, type NodeEvent, type NodeOptions, type P2pNode } from '../../src/p2p/node.ts'
 
 const quiet = pino({ level: 'silent' })
 
@@ -33,4 +35,47 @@ export async function streamPair(
   const holder = await promise
   await nodes.a.unhandle(protocol)
   return { opener, holder }
+}
+
+/** The peer of the next event of a type. */
+export async function nextEvent(node: P2pNode, type: NodeEvent['type']): Promise<string> {
+  const { promise, resolve } = Promise.withResolvers<string>()
+  const stop = node.subscribe((event) => event.type === type && resolve(event.peer))
+  const peer = await promise
+  stop()
+  return peer
+}
+
+/** A TCP proxy before `node` whose bytes pass through `tamper`; undefined swallows them. */
+export async function proxy(node: P2pNode, tamper: (chunk: Buffer, seen: number) => Buffer | undefined) {
+  const sockets = new Set<Socket>()
+  const server = createServer((client) => {
+    const upstream = connect(node.port ?? 0, '127.0.0.1')
+    let seen = 0
+    for (const [from, to] of [
+      [client, upstream],
+      [upstream, client]
+    ] as const) {
+      sockets.add(from)
+      from.on('error', () => to.destroy())
+      from.on('close', () => to.destroy())
+      from.on('data', (chunk) => {
+        seen += chunk.byteLength
+        const bytes = tamper(chunk, seen)
+        if (bytes !== undefined) to.write(bytes)
+      })
+    }
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const address = server.address()
+  if (address === null || typeof address !== 'object') throw new Error('the proxy does not listen')
+  return {
+    address: `/ip4/127.0.0.1/tcp/${address.port}`,
+    [Symbol.asyncDispose]: async () => {
+      for (const socket of sockets) socket.destroy()
+      server.close()
+      await once(server, 'close')
+    }
+  }
 }
