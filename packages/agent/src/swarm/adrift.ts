@@ -77,10 +77,16 @@ export function takeOrphanedRuns(state: SwarmState, blob: BlobState, now: number
   }
 }
 
+function isFetching(state: SwarmState): boolean {
+  if (state.requests > 0) return true
+  for (const { fetches } of state.blobs.values()) if (fetches.length > 0) return true
+  return false
+}
+
 /** Looks farther for pieces that no neighbour has, or would give, while this host has nothing to do: in other zones, and by the tracker. */
 export function reportOrphans(state: SwarmState, blob: BlobState, now: number): SwarmCommand[] {
   // One of which nothing is here or read waits for its turn while the host is busy with others.
-  const waits = blob.have.count === 0 && blob.readers.size === 0 && state.requests > 0
+  const waits = blob.have.count === 0 && blob.readers.size === 0 && isFetching(state)
   const idle = blob.requests.size === 0 && blob.assigned.count === 0 && !waits
   if (!idle) blob.idleSince = undefined
   else blob.idleSince ??= now

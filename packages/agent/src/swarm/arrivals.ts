@@ -53,7 +53,7 @@ export function landed(state: SwarmState, blob: BlobState, event: BlobEvent & { 
   refresh(state, blob, piece)
   noteLanded(blob, piece)
   commands.push(...stopIdleFetches(blob))
-  commands.push(...report(blob, now))
+  commands.push(...report(state, blob, now))
   if (blob.have.complete) commands.push(...finish(blob, now))
   return commands
 }

@@ -169,12 +169,16 @@ function leaseFinished(blob: BlobState): boolean {
 }
 
 /** What the tracker should hear of this blob: at most each 100 ms, at once when a run is done and more may be granted. */
-export function report(blob: BlobState, now: number): SwarmCommand[] {
+export function report(state: SwarmState, blob: BlobState, now: number): SwarmCommand[] {
   const { at, got, spread, bytes } = blob.report
   const holding = blob.assigned.count > 0 || blob.unspread.size > 0
-  if (!holding && got.size === 0 && spread.size === 0 && bytes === 0) {
+  const news = got.size > 0 || spread.size > 0 || bytes > 0
+  if (!holding && !news) {
     if (!blob.gateway || blob.have.complete || now - at < SIGN_OF_LIFE_MS) return []
   } else if (now - at < REPORT_MS && !leaseFinished(blob)) return []
+  // That this host lives is said by the report of any blob.
+  if (holding && !news && now - state.reportedAt < REPORT_MS) return []
+  state.reportedAt = now
   blob.report = { at: now, got: new Set(), spread: new Set(), bytes: 0 }
   return [{ type: 'tell', note: { t: 'report', blob: blob.digest, got: [...got], spread: [...spread], bytes, whole: blob.noRange } }]
 }

@@ -188,7 +188,7 @@ function reader(blob: BlobState, piece: number, waiting: boolean): SwarmCommand[
 }
 
 function tickBlob(state: SwarmState, blob: BlobState, now: number): SwarmCommand[] {
-  const commands = report(blob, now)
+  const commands = report(state, blob, now)
   if (blob.completeAt !== undefined) {
     if (blob.unspread.size === 0 || now - blob.completeAt >= RETIRE_MS) commands.push({ type: 'retire', blob: blob.digest })
     return commands

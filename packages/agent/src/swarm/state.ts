@@ -127,6 +127,8 @@ export interface SwarmState {
   received: number
   /** When a piece of any blob landed last. */
   arrivedAt: number
+  /** When the tracker was last told of any blob. */
+  reportedAt: number
   trackerUp: boolean
   trackerDownAt: number
   /** Smoothed time from request to piece over all neighbours, ms; 0 before the first. */
@@ -151,6 +153,7 @@ export function createState(self: string, random: () => number, trackerUp: boole
     busySince: Number.NEGATIVE_INFINITY,
     received: 0,
     arrivedAt: Number.NEGATIVE_INFINITY,
+    reportedAt: Number.NEGATIVE_INFINITY,
     trackerUp,
     trackerDownAt: Number.NEGATIVE_INFINITY,
     pace: 0,

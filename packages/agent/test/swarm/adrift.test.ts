@@ -234,6 +234,12 @@ describe('pieces that no neighbour has', () => {
       [read]
     )
     host.landed(1, 'a')
+    host.grant([1])
+    assert.ok(
+      notes(host.pass(500), 'orphans').every(({ blob }) => blob === read),
+      'the registry brings something'
+    )
+    host.revoke(1)
     assert.ok(notes(host.pass(1000), 'orphans').some(({ blob }) => blob === waiting))
   })
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { BLOB, notes, of, PIECE_BYTES, range, TestHost } from './test-host.ts'
+import { BLOB, digestNamed, notes, of, PIECE_BYTES, range, TestHost } from './test-host.ts'
 
 /** A lone host with a blob of whole runs and leases on some. */
 function holder(runs: number, leased: readonly number[], options: { map?: boolean } = {}): TestHost {
@@ -248,6 +248,15 @@ describe('reports', () => {
     host.landed(0, 'registry')
     assert.equal(notes(host.pass(100), 'report')[0]?.bytes, 2 * PIECE_BYTES)
     assert.deepEqual(notes(host.pass(50), 'report'), [])
+  })
+
+  test('that this host lives is said once, however many blobs it has leases of', () => {
+    const host = new TestHost()
+    for (const blob of range(0, 8).map((i) => digestNamed(`layer ${i}`))) {
+      host.open(1, { blob })
+      host.grant([0], { blob })
+    }
+    assert.equal(notes(host.pass(1000), 'report').length, 10)
   })
 
   test('a finished blob is let go once its pieces have spread, after five seconds at the latest', () => {
