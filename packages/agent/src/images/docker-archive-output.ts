@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
-import { Readable } from 'node:stream'
+import type { Transform } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
 import { createGunzip, createZstdDecompress } from 'node:zlib'
 import { hexOf, isDigest } from '@layerswarm/core/digest.ts'
 import { LayerswarmError } from '@layerswarm/core/errors.ts'
@@ -58,9 +59,21 @@ function diffIdsOf(config: Uint8Array): string[] | undefined {
 
 function plain(exported: Exported, layer: Descriptor): AsyncIterable<Uint8Array> {
   const bytes = exported.read(layer)
-  if (layer.mediaType.endsWith('gzip')) return Readable.from(bytes, { highWaterMark: 1 }).compose(createGunzip())
-  if (layer.mediaType.endsWith('zstd')) return Readable.from(bytes, { highWaterMark: 1 }).compose(createZstdDecompress())
+  if (layer.mediaType.endsWith('gzip')) return unpacked(bytes, createGunzip())
+  if (layer.mediaType.endsWith('zstd')) return unpacked(bytes, createZstdDecompress())
   return bytes
+}
+
+async function* unpacked(bytes: AsyncIterable<Uint8Array>, unpack: Transform): AsyncGenerator<Uint8Array> {
+  const fed = pipeline(bytes, unpack)
+  // It fails as the reading below does, or after it: content may be wrong beyond where a compressed stream ends.
+  fed.catch(() => undefined)
+  try {
+    yield* unpack
+  } finally {
+    unpack.destroy()
+  }
+  await fed
 }
 
 async function* proven(bytes: AsyncIterable<Uint8Array>, hex: string): AsyncGenerator<Uint8Array> {

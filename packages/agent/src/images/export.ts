@@ -43,7 +43,7 @@ export interface ExportOptions extends Abortable {
 
 /**
  * @returns what the files name: the image's digest, or that of the one platform's manifest
- * @throws {LayerswarmError} OUTPUT_FAILED, PLATFORM_UNKNOWN, DIGEST_MISMATCH, and what the source throws
+ * @throws {LayerswarmError} OUTPUT_FAILED, PLATFORM_UNKNOWN, DIGEST_MISMATCH, SIZE_MISMATCH, and what the source throws
  */
 export async function exportImage(source: ImageSource, { kind, path }: OutputName, options: ExportOptions): Promise<Descriptor> {
   const exported = await choose(source, options)
@@ -51,7 +51,7 @@ export async function exportImage(source: ImageSource, { kind, path }: OutputNam
     if (kind === 'docker-archive') await writeDockerArchive(exported, path)
     else {
       await using output = kind === 'oci' ? await LayoutDirectory.open(path) : await LayoutArchive.open(path)
-      await writeLayout(exported, output)
+      await writeLayout(exported, output, options.signal === undefined ? {} : { signal: options.signal })
     }
   } catch (error) {
     options.signal?.throwIfAborted()
@@ -83,10 +83,12 @@ async function choose(source: ImageSource, options: ExportOptions): Promise<Expo
       let bytes = 0
       for await (const chunk of source.read(content, abortable)) {
         hash.update(chunk)
-        yield chunk
         bytes += chunk.byteLength
+        if (bytes > size) throw new LayerswarmError('SIZE_MISMATCH', { detail: `${digest} has more than ${size} bytes` })
+        yield chunk
         onProgress({ digest, size, bytes, done: false })
       }
+      if (bytes < size) throw new LayerswarmError('SIZE_MISMATCH', { detail: `${digest} has fewer than ${size} bytes` })
       if (hash.digest('hex') !== hexOf(digest)) throw new LayerswarmError('DIGEST_MISMATCH', { detail: digest })
       onProgress({ digest, size, bytes, done: true })
     }
@@ -104,10 +106,10 @@ async function platformOf(source: ImageSource, { manifest }: Leaf, options: Abor
   }
 }
 
-async function writeLayout(exported: Exported, output: LayoutOutput): Promise<void> {
+async function writeLayout(exported: Exported, output: LayoutOutput, options: Abortable): Promise<void> {
   const { manifests, leaves, root, name } = exported
   const blobs = unique(leaves.flatMap(({ manifest }) => blobsOf(manifest))).filter((blob) => !isForeign(blob))
-  for (const blob of blobs) if (!(await output.has(blob))) await output.put(blob, exported.read(blob))
+  for (const blob of blobs) if (!(await output.has(blob, options))) await output.put(blob, exported.read(blob))
   for (const { descriptor, bytes } of manifests) await output.put(descriptor, only(bytes))
   const annotations =
     name === undefined

@@ -1,18 +1,22 @@
 /** OCI image layouts as outputs (image-spec, image-layout.md): a directory, or a tar archive of one. */
-import { createWriteStream } from 'node:fs'
-import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { createHash } from 'node:crypto'
+import { createReadStream } from 'node:fs'
+import { mkdir, open, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { algorithmOf, hexOf } from '@layerswarm/core/digest.ts'
 import { LayerswarmError } from '@layerswarm/core/errors.ts'
 import { type Descriptor, MEDIA_TYPES } from '@layerswarm/core/image/manifest.ts'
+import { syncFolder } from '@layerswarm/core/sync-folder.ts'
+import type { Abortable } from '../ports.ts'
 import { TarWriter } from './tar-writer.ts'
 
 const LAYOUT = '{"imageLayoutVersion":"1.0.0"}'
 const NAME = 'org.opencontainers.image.ref.name'
 
 export interface LayoutOutput extends AsyncDisposable {
-  has(content: Descriptor): Promise<boolean>
+  /** Whether it is there already, proven by its digest. */
+  has(content: Descriptor, options?: Abortable): Promise<boolean>
   put(content: Descriptor, bytes: AsyncIterable<Uint8Array>): Promise<void>
   /** Names the image. Nothing counts before. */
   finish(image: Descriptor): Promise<void>
@@ -29,6 +33,8 @@ function indexOf(manifests: readonly object[]): string {
 /** A directory: new, or a layout to which the image is added. An image of the same name is replaced in its index. */
 export class LayoutDirectory implements LayoutOutput {
   readonly #root: string
+  /** Folders with new names in them. */
+  readonly #changed = new Set<string>()
 
   private constructor(root: string) {
     this.#root = root
@@ -47,21 +53,20 @@ export class LayoutDirectory implements LayoutOutput {
     return new LayoutDirectory(root)
   }
 
-  async has(content: Descriptor): Promise<boolean> {
-    const found = await stat(join(this.#root, pathOf(content))).catch(() => undefined)
-    return found?.isFile() === true && found.size === content.size
+  async has(content: Descriptor, options: Abortable = {}): Promise<boolean> {
+    const path = join(this.#root, pathOf(content))
+    const found = await stat(path).catch(() => undefined)
+    if (found?.isFile() !== true || found.size !== content.size) return false
+    // An earlier export may have been cut off with the machine.
+    const hash = createHash(algorithmOf(content.digest))
+    await pipeline(createReadStream(path), hash, options)
+    return hash.digest('hex') === hexOf(content.digest)
   }
 
   async put(content: Descriptor, bytes: AsyncIterable<Uint8Array>): Promise<void> {
     const path = join(this.#root, pathOf(content))
     await mkdir(dirname(path), { recursive: true })
-    const part = `${path}.part`
-    try {
-      await pipeline(bytes, createWriteStream(part))
-      await rename(part, path)
-    } finally {
-      await rm(part, { force: true })
-    }
+    await this.#replace(path, bytes)
   }
 
   async finish(image: Descriptor): Promise<void> {
@@ -70,8 +75,32 @@ export class LayoutDirectory implements LayoutOutput {
     const others = (await this.#listed(path)).filter(({ digest, annotations }) =>
       name === undefined ? digest !== image.digest : annotations?.[NAME] !== name
     )
-    await writeFile(`${path}.part`, indexOf([...others, image]))
-    await rename(`${path}.part`, path)
+    // What is named has to be there first.
+    await this.#sync()
+    await this.#replace(path, text(indexOf([...others, image])))
+    await this.#sync()
+  }
+
+  /** In one step, which a crash of the machine leaves done or not done. */
+  async #replace(path: string, bytes: AsyncIterable<Uint8Array>): Promise<void> {
+    const part = `${path}.part`
+    try {
+      {
+        await using file = await open(part, 'w')
+        await file.writeFile(bytes)
+        await file.sync()
+      }
+      await rename(part, path)
+      this.#changed.add(dirname(path))
+    } finally {
+      await rm(part, { force: true })
+    }
+  }
+
+  async #sync(): Promise<void> {
+    const blobs = join(this.#root, 'blobs')
+    for (const folder of [...this.#changed, blobs, this.#root, dirname(this.#root)]) await syncFolder(folder)
+    this.#changed.clear()
   }
 
   async #listed(path: string): Promise<readonly Descriptor[]> {

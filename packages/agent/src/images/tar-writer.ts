@@ -1,4 +1,6 @@
 import { type FileHandle, open, rename, rm } from 'node:fs/promises'
+import { dirname } from 'node:path'
+import { syncFolder } from '@layerswarm/core/sync-folder.ts'
 import { TAR_END, tarHeader, tarPadding } from './tar.ts'
 
 /** Writes a tar archive. It is at its place only once it is whole; disposed before that, nothing is left. */
@@ -36,6 +38,7 @@ export class TarWriter implements AsyncDisposable {
     await this.#file.close()
     await rename(partOf(this.#path), this.#path)
     this.#done = true
+    await syncFolder(dirname(this.#path))
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

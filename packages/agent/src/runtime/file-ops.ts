@@ -1,5 +1,6 @@
 import { chmod, chown, mkdir, open, rename, rm, rmdir, unlink } from 'node:fs/promises'
 import { dirname } from 'node:path'
+import { syncFolder } from '@layerswarm/core/sync-folder.ts'
 
 /** Whose file it is and who may read it. */
 export interface Ownership {
@@ -35,13 +36,13 @@ export const diskOps: FileOps = {
       await file.sync()
     }
     await rename(temporary, path)
-    await syncDir(dirname(path))
+    await syncFolder(dirname(path))
   },
   async remove(path) {
     await unlink(path).catch((error: NodeJS.ErrnoException) => {
       if (error.code !== 'ENOENT') throw error
     })
-    await syncDir(dirname(path))
+    await syncFolder(dirname(path))
   },
   async makeDir(path, mode) {
     try {
@@ -60,14 +61,5 @@ export const diskOps: FileOps = {
       if (code !== 'ENOENT') throw error
     }
     return true
-  }
-}
-
-async function syncDir(path: string): Promise<void> {
-  try {
-    await using dir = await open(path, 'r')
-    await dir.sync()
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
   }
 }
