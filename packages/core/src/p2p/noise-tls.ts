@@ -27,9 +27,46 @@ type EncrypterFactory = (components: NoiseComponents) => ConnectionEncrypter
  * @param bulk false: Noise alone, for connections that carry little
  */
 export function encrypters(clusterKey?: Uint8Array, bulk = true): EncrypterFactory[] {
-  const plainNoise = noise(clusterKey === undefined ? {} : { prologueBytes: noisePrologue(clusterKey) })
+  const bareNoise = noise(clusterKey === undefined ? {} : { prologueBytes: noisePrologue(clusterKey) })
+  const plainNoise = (components: NoiseComponents) => new CorkedNoise(bareNoise(components))
   const salt = clusterKey === undefined ? new Uint8Array(0) : tlsSalt(clusterKey)
   return bulk ? [(components) => new NoiseTls(plainNoise(components), salt), plainNoise] : [plainNoise]
+}
+
+/** Noise that hands the length of each of its messages to the system together with the message. */
+class CorkedNoise implements ConnectionEncrypter {
+  readonly protocol: string
+  readonly #noise: ConnectionEncrypter
+
+  constructor(inner: ConnectionEncrypter) {
+    this.protocol = inner.protocol
+    this.#noise = inner
+  }
+
+  async secureOutbound(connection: MessageStream, options: SecureConnectionOptions = {}): Promise<SecuredConnection> {
+    writeAtOnce(connection)
+    return await this.#noise.secureOutbound(connection, options)
+  }
+
+  async secureInbound(connection: MessageStream, options: SecureConnectionOptions = {}): Promise<SecuredConnection> {
+    writeAtOnce(connection)
+    return await this.#noise.secureInbound(connection, options)
+  }
+}
+
+/** libp2p's TCP transport gives the parts of a message to the system one by one, each a packet of its own. */
+export function writeAtOnce(connection: MessageStream): void {
+  if (!(connection instanceof AbstractMultiaddrConnection)) return
+  const socket = socketOf(connection)
+  const sendData = connection.sendData.bind(connection)
+  connection.sendData = (data) => {
+    socket.cork()
+    try {
+      return sendData(data)
+    } finally {
+      socket.uncork()
+    }
+  }
 }
 
 class NoiseTls implements ConnectionEncrypter {
