@@ -1,5 +1,5 @@
 import { type Clock, systemClock } from '@layerswarm/core/clock.ts'
-import { describeError } from '@layerswarm/core/errors.ts'
+import { describeError, LayerswarmError } from '@layerswarm/core/errors.ts'
 import type { Logger } from '@layerswarm/core/log.ts'
 import { loadIdentity } from '@layerswarm/core/p2p/identity.ts'
 import type { AgentConfig } from './config.ts'
@@ -50,6 +50,13 @@ export async function openLocal(
   const access = new OriginAccess({ registry, clock })
   const content = parts.use(new SwarmContentService({ store, swarm, directory, registry, access, knownPeers: () => [], clock, log }))
   const find = (): ReturnType<typeof findContainerd> => findContainerd({ address: config.containerdAddress, root: config.containerdRoot })
+  const look = async (options: Abortable = {}): Promise<void> => {
+    const place = await find()
+    if (place === undefined) throw new LayerswarmError('CONTAINERD_FAILED', { detail: 'there is none on this host' })
+    const state = await readContainerd(place, options)
+    containerd.update(state)
+    await containerdImages.update(state.images)
+  }
   const {
     images,
     local: imagesHere,
@@ -59,8 +66,7 @@ export async function openLocal(
     registry,
     store,
     foreign: containerd,
-    // Whoever wants what is there has had it looked at.
-    look: async () => undefined,
+    look,
     content,
     index,
     find,

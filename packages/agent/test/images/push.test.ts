@@ -1,17 +1,19 @@
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
-import { mkdir, truncate, writeFile } from 'node:fs/promises'
+import { mkdir, stat, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { promisify } from 'node:util'
 import type { PushProgress } from '@layerswarm/core/api/push-api.ts'
 import type { Digest } from '@layerswarm/core/digest.ts'
 import { MEDIA_TYPES } from '@layerswarm/core/image/manifest.ts'
+import { describeBlob } from '@layerswarm/testkit/blob-fixtures.ts'
 import { buildImage, type TestImage, writeOciLayout } from '@layerswarm/testkit/oci-image.ts'
 import { pushImage } from '@layerswarm/testkit/push-image.ts'
 import { exportImage, parseOutput } from '../../src/images/export.ts'
 import { openFiles, parseSource } from '../../src/images/sources.ts'
 import { takeIn } from '../../src/images/take-in.ts'
+import { FakeContainerd } from '../containerd/fake-containerd.ts'
 import { LocalHost } from './local-host.ts'
 
 const run = promisify(execFile)
@@ -213,10 +215,33 @@ test('a docker archive takes container images only, of one platform', async () =
   assert.throws(() => parseOutput('tar:x'), { code: 'OUTPUT_FAILED' })
 })
 
-test('what containerd knows by a name is not what this host does', async () => {
-  await using host = await LocalHost.open()
-  const image = `${host.registry.host}/team/app:1`
-  await pushImage(await build(), host.registry.url, 'team/app', '1')
-  await host.images.pull(image)
-  await assert.rejects(host.local.push({ image, from: { image, at: 'containerd' } }), { code: 'IMAGE_UNKNOWN', message: /in containerd/ })
+test('what containerd has is pushed without an agent too: only what is pushed is proven, and nothing is copied', async () => {
+  await using fake = await FakeContainerd.start()
+  await using host = await LocalHost.open({ containerdAddress: fake.socket })
+  const image = await build()
+  const contents = [...image.blobs.values()].map(async (blob) => Buffer.concat(await Array.fromAsync(blob.open())))
+  for (const bytes of [...(await Promise.all(contents)), ...image.manifests.map((one) => one.bytes)]) {
+    await fake.add('default', describeBlob(bytes))
+  }
+  const { mediaType, digest, size } = image.root
+  fake.namespace('default').images.set('registry.invalid/local/app:dev', { media_type: mediaType, digest, size })
+  const target = `${host.registry.host}/team/app:1`
+  const summary = await host.local.push({ image: target, from: { image: 'registry.invalid/local/app:dev', at: 'containerd' } })
+  assert.deepEqual([summary.digest, summary.sent], [digest, summary.bytes])
+  assert.equal(host.registry.tag('team/app', '1'), digest)
+  for (const layer of image.layers) await assert.rejects(stat(host.blobPath(layer.digest)), { code: 'ENOENT' })
+})
+
+test('what containerd knows by a name is not what this host does; without a containerd that is what is said', async () => {
+  await using fake = await FakeContainerd.start()
+  for (const [containerdAddress, code, message] of [
+    [fake.socket, 'IMAGE_UNKNOWN', /in containerd/],
+    ['none', 'CONTAINERD_FAILED', /none on this host/]
+  ] as const) {
+    await using host = await LocalHost.open({ containerdAddress })
+    const image = `${host.registry.host}/team/app:1`
+    await pushImage(await build(), host.registry.url, 'team/app', '1')
+    await host.images.pull(image)
+    await assert.rejects(host.local.push({ image, from: { image, at: 'containerd' } }), { code, message })
+  }
 })

@@ -51,7 +51,7 @@ async function run(command: Command, image: string, { agent, from, json }: PushO
   const source = parseSource(from)
   using stop = stopSignal()
   const { signal } = stop
-  await using host = await imagesOfHost(command, agent, 'pushing', signal)
+  await using host = await imagesOfHost(command, agent, 'pushing', signal, { containerd: source.kind === 'store' })
   const summary = await (async () => {
     using view = json === true ? silentTransfers : transferView(process.stdout)
     const request: PushRequest =
