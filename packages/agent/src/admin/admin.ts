@@ -120,9 +120,10 @@ export class Admin implements AsyncDisposable {
     app.server.maxConnections = MAX_CONNECTIONS
     // A browser sends JSON to another site only after asking, which nothing here answers; plain text it just sends.
     app.removeContentTypeParser('text/plain')
-    app.addHook('onRequest', async ({ headers, method, url, socket }) => {
+    app.addHook('onRequest', async ({ headers, method, routeOptions, socket }) => {
       checkHost(this.address?.host ?? '', headers.host)
-      if (!READING.has(method) || url.startsWith(CONTENT_PATH)) checkCaller(socket)
+      // The route's own path: that of the request may be written in many ways.
+      if (!READING.has(method) || routeOptions.url?.startsWith(CONTENT_PATH)) checkCaller(socket)
       // Browsers name the page with every request that may change something, and no page belongs here.
       if (headers.origin !== undefined && method !== 'GET') {
         throw new LayerswarmError('ORIGIN_NOT_ALLOWED', { detail: JSON.stringify(headers.origin.slice(0, 100)) })

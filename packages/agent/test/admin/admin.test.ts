@@ -302,7 +302,8 @@ test('what changes something, and content, is for callers on this host', async (
     ['POST', '/v1/check', {}],
     ['POST', '/v1/gc', undefined],
     ['POST', `/v1/blobs/${DIGEST}`, {}],
-    ['GET', `/v1/content/${DIGEST}?${scope}`, undefined]
+    ['GET', `/v1/content/${DIGEST}?${scope}`, undefined],
+    ['GET', `/v1/%63ontent/${DIGEST}?${scope}`, undefined]
   ] as const
   for (const [method, url, payload] of guarded) {
     const ask = { method, url, ...(payload && { payload }) }
