@@ -41,9 +41,10 @@ export async function* progressOf<T>(
   }
   working.then(end, end)
   try {
-    while (!ended) {
+    // What was told last is yielded, too, when the work has ended meanwhile.
+    while (!ended || latest.size > 0) {
       await news.promise
-      news = Promise.withResolvers<void>()
+      if (!ended) news = Promise.withResolvers<void>()
       for (const [digest, progress] of [...latest]) {
         latest.delete(digest)
         yield { progress }
