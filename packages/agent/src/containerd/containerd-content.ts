@@ -76,6 +76,8 @@ export class ContainerdContent implements ForeignContent {
         retry = RETRY_MS
         this.#failure = undefined
       } else {
+        // Its first look answers whoever asks from now on.
+        this.#hurry = () => undefined
         try {
           for await (const state of this.#follow(place, options)) {
             retry = RETRY_MS
