@@ -144,7 +144,7 @@ export class FakeRegistry implements AsyncDisposable {
     if (await this.#failed(exchange)) return
     response.setHeader('docker-distribution-api-version', 'registry/2.0')
     const reading = request.method === 'GET' || request.method === 'HEAD'
-    const scope = route.repository === undefined ? undefined : `repository:${route.repository}:${reading ? 'pull' : 'pull,push'}`
+    const scope = route.repository === undefined ? undefined : `repository:${route.repository}:${actionsOf(request.method)}`
     const challenge = this.#access?.check(request.headers.authorization, scope)
     if (challenge !== undefined) return sendError(exchange, 401, 'UNAUTHORIZED', challenge === '' ? {} : { 'www-authenticate': challenge })
     if (!reading || route.kind === 'upload') return this.#push.serve(exchange, request, route, searchParams)
@@ -235,6 +235,12 @@ export class FakeRegistry implements AsyncDisposable {
     await sendError(exchange, fault.status, 'UNAVAILABLE')
     return true
   }
+}
+
+/** What docker-registry asks for, which takes the end of an upload for the removal of content. */
+function actionsOf(method: string | undefined): string {
+  if (method === 'DELETE') return 'delete'
+  return method === 'GET' || method === 'HEAD' ? 'pull' : 'pull,push'
 }
 
 /** Common name in the certificate that a client showed. */

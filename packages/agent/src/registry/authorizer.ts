@@ -24,7 +24,7 @@ export interface Subject {
   readonly endpoint: Endpoint
   readonly repository: string
   /** What is to be done there; `pull` by default. */
-  readonly actions?: 'pull' | 'pull,push'
+  readonly actions?: 'pull' | 'pull,push' | 'pull,push,delete'
   /** Another repository of the same registry that is read on the way. */
   readonly alsoReads?: string
 }

@@ -75,7 +75,9 @@ export class BlobUpload implements RegistryUpload {
   async cancel(): Promise<void> {
     const { requests, subject } = this.#deps
     const signal = AbortSignal.timeout(CANCEL_MS)
-    const ask: Ask = { ...subject, method: 'DELETE', path: this.#address, headers: {}, accepts: () => true, attempts: 1, signal }
+    // Some registries want the right to delete for it. Whoever has no such right must still get the token to push.
+    const asked = { ...subject, actions: 'pull,push,delete' } as const
+    const ask: Ask = { ...asked, method: 'DELETE', path: this.#address, headers: {}, accepts: () => true, attempts: 1, signal }
     await requests.ask(ask, async (answer) => discard(answer)).catch(() => undefined)
   }
 

@@ -192,6 +192,16 @@ test('a push is asked for by the actions it takes', async () => {
   assert.ok(scopes.some((list) => list.includes('repository:team/base:pull')))
 })
 
+test('an upload is cancelled with a token of its own, and pushes go on with theirs', async () => {
+  await using target = await Target.open({ access: { type: 'bearer', username: 'user', password: 'secret' } })
+  target.registry.fault({ kind: 'upload', method: 'PUT', times: 1, fault: { status: 413 } })
+  await assertCode(target.push(), 'REGISTRY_REFUSED')
+  assert.equal(target.registry.openUploads, 0)
+  assert.equal(await target.push(), 'sent')
+  const tokens = target.registry.log.requests({ method: 'PUT' }).map(({ headers }) => headers.authorization)
+  assert.equal(new Set(tokens).size, 1)
+})
+
 test('a manifest goes up last; one whose blobs are missing is told apart from one that is wrong', async () => {
   await using target = await Target.open()
   const descriptor = { mediaType: 'application/vnd.example.thing', digest, size: bytes.byteLength }
