@@ -5,6 +5,7 @@ import { withoutBlocks } from './blocks.ts'
 import { isAt, readDaemonJson, withEmptyMirrors, withoutRegistryMirror, withRegistryMirror } from './daemon-json.ts'
 import { type DockerInfo, dockerInfo } from './docker-info.ts'
 import { certificatesAmong, withMirror } from './hosts-file.ts'
+import { isInsecureRegistry } from './insecure-registries.ts'
 import { absent } from './locate.ts'
 import { type Daemon, daemonAt, daemonsNamed, flagOf } from './processes.ts'
 import type { Activation, MirrorSettings, Plan, Problem, ReadBase, Runtime, WantedFile } from './setup.ts'
@@ -12,6 +13,10 @@ import type { Activation, MirrorSettings, Plan, Problem, ReadBase, Runtime, Want
 export const DOCKER_CONFIG = '/etc/docker/daemon.json'
 /** dockerd looks here whatever its configuration file is. */
 const CERTS_DIR = '/etc/docker/certs.d'
+/** The one registry that `registry-mirrors` are for. */
+const HUB = 'docker.io'
+/** A registry at a port where both HTTP and HTTPS may be. */
+const OTHER_PORT = /:(?!80$|443$)\d+$/
 const DEFAULT_SOCKET = '/var/run/docker.sock'
 const RELOAD = 'systemctl reload docker'
 const RESTART = 'systemctl restart docker'
@@ -55,8 +60,8 @@ export class DockerRuntime implements Runtime {
         notes: ['docker asks the mirror for images of docker.io only; its containerd image store would for all']
       }
     }
-    const hosts = await this.#hostFiles(settings, base)
-    return { files: [...hosts.files, ...own], problems: hosts.problems, notes: [] }
+    const hosts = await this.#hostFiles(settings, base, this.#insecure(config.text, daemon))
+    return { ...hosts, files: [...hosts.files, ...own] }
   }
 
   async candidates(): Promise<readonly { path: string; tree: string }[]> {
@@ -118,9 +123,11 @@ export class DockerRuntime implements Runtime {
     return [{ problem: `dockerd (pid ${daemon.pid}) does not use the mirror ${mirrorUrl}`, remedy: `run: ${RELOAD}` }]
   }
 
-  async #hostFiles({ registries, mirrorUrl }: MirrorSettings, base: ReadBase): Promise<Pick<Plan, 'files' | 'problems'>> {
+  /** With a hosts.toml of two hosts or more dockerd heeds neither mirrors nor insecure registries that it has been told. */
+  async #hostFiles({ registries, mirrorUrl }: MirrorSettings, base: ReadBase, insecure: readonly string[]): Promise<Plan> {
     const files: WantedFile[] = []
     const problems: Problem[] = []
+    const notes: string[] = []
     for (const registry of registries) {
       const path = join(this.#certsDir, registry, 'hosts.toml')
       const file = await base(path, this.#certsDir)
@@ -128,12 +135,26 @@ export class DockerRuntime implements Runtime {
         problems.push(file)
         continue
       }
+      // It has daemon.json, whose other mirrors stay in use so.
+      if (registry === HUB && file.text === undefined) continue
+      const isInsecure = await isInsecureRegistry(registry, insecure)
+      if (isInsecure && (file.text !== undefined || !OTHER_PORT.test(registry))) {
+        notes.push(`docker does not ask the mirror for images of ${registry}: it would not take it for an insecure registry any more`)
+        continue
+      }
       const names = (await readdir(dirname(path)).catch(absent)) ?? []
-      const text = withMirror(path, file.text, mirrorUrl, certificatesAmong(names))
+      const text = withMirror(path, file.text, mirrorUrl, certificatesAmong(names), isInsecure ? registry : undefined)
       if (typeof text === 'string') files.push({ path, tree: this.#certsDir, text })
       else if (text !== undefined) problems.push(text)
     }
-    return { files, problems }
+    return { files, problems, notes }
+  }
+
+  #insecure(text: string | undefined, daemon: Daemon | undefined): readonly string[] {
+    const settings = readDaemonJson(text)
+    const inFile = typeof settings === 'string' ? undefined : settings['insecure-registries']
+    const flag = daemon && flagOf(daemon.args, '--insecure-registry')
+    return [...(Array.isArray(inFile) ? inFile.map(String) : []), ...(flag?.split(',') ?? [])]
   }
 
   async #usesContainerdStore(text: string | undefined): Promise<boolean> {

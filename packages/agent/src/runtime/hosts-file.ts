@@ -27,13 +27,16 @@ export function certificatesAmong(names: readonly string[]): Certificates {
 
 /**
  * A hosts.toml that asks the mirror first and keeps everything else.
+ * @param insecureServer the registry itself, where a file that has to be made says of it that its TLS is not verified, or
+ * that it may speak plain HTTP
  * @returns undefined when the file already does so by itself
  */
 export function withMirror(
   path: string,
   base: string | undefined,
   mirrorUrl: string,
-  certificates: Certificates
+  certificates: Certificates,
+  insecureServer?: string
 ): string | Problem | undefined {
   const text = base ?? ''
   const toml = readToml(text)
@@ -49,7 +52,7 @@ export function withMirror(
     }
   }
   if (isTable(hosts) && Object.hasOwn(hosts, mirrorUrl)) return byHand(path, hosts, mirrorUrl)
-  const fresh = text === '' ? certificateLines(certificates) : []
+  const fresh = text === '' ? serverLines(certificates, insecureServer) : []
   const lines = [
     ...fresh,
     `[host."${mirrorUrl}"]`,
@@ -82,12 +85,14 @@ function unknownCapability(values: unknown): string | undefined {
   return names.find((name) => !KNOWN_CAPABILITIES.includes(name))
 }
 
-function certificateLines({ ca, client }: Certificates): string[] {
-  return [
+/** With both settings containerd tries HTTPS first, which a port that is not HTTP's own leaves open. */
+function serverLines({ ca, client }: Certificates, insecureServer: string | undefined): string[] {
+  const lines = [
+    ...(insecureServer === undefined ? [] : [`server = "http://${insecureServer}"`, 'skip_verify = true']),
     ...(ca.length > 0 ? [`ca = ${JSON.stringify(ca)}`] : []),
-    ...(client.length > 0 ? [`client = ${JSON.stringify(client)}`] : []),
-    ...(ca.length + client.length > 0 ? [''] : [])
+    ...(client.length > 0 ? [`client = ${JSON.stringify(client)}`] : [])
   ]
+  return lines.length > 0 ? [...lines, ''] : []
 }
 
 /** Before the first host, since their order is that of the file, and before the comment that belongs to it. */

@@ -102,16 +102,47 @@ describe('a running dockerd', () => {
     assert.deepEqual(dockerd.snapshot(), before)
   })
 
-  it('with its images in containerd is told of every registry', async () => {
+  it('with its images in containerd is told of every registry, and keeps its mirrors of docker.io', async () => {
     await using dockerd = await Dockerd.start({ driver: 'io.containerd.snapshotter.v1' })
     dockerd.write('etc/certs.d/r.example/ca.crt', 'PEM')
     await installMirror(dockerd.runtime, SETTINGS, dockerd.options)
-    assert.match(dockerd.read('etc/certs.d/docker.io/hosts.toml'), /127\.0\.0\.1:5050/)
     assert.match(dockerd.read('etc/certs.d/r.example/hosts.toml'), /ca = \["ca\.crt"\]/)
+    // With two hosts for it there dockerd would heed no registry-mirrors.
+    assert.equal(existsSync(dockerd.path('etc/certs.d/docker.io')), false)
     await uninstallMirror(dockerd.runtime, dockerd.options)
+    assert.equal(existsSync(dockerd.path('etc/certs.d/r.example/hosts.toml')), false)
+  })
+
+  it('with its images in containerd is told of the mirror where a hosts.toml of docker.io hides it', async () => {
+    await using dockerd = await Dockerd.start({ driver: 'io.containerd.snapshotter.v1' })
+    dockerd.write('etc/certs.d/docker.io/hosts.toml', '[host."https://cache.example"]\n')
+    await installMirror(dockerd.runtime, SETTINGS, dockerd.options)
+    assert.match(dockerd.read('etc/certs.d/docker.io/hosts.toml'), /127\.0\.0\.1:5050/)
+  })
+
+  it('with its images in containerd goes on taking insecure registries for such', async () => {
+    await using dockerd = await Dockerd.start({
+      driver: 'io.containerd.snapshotter.v1',
+      flags: ['--insecure-registry', 'flag.example:5000,plain.example']
+    })
+    dockerd.write(
+      'etc/daemon.json',
+      JSON.stringify({ ...JSON.parse(dockerd.read('etc/daemon.json')), 'insecure-registries': ['10.0.0.0/8', 'own.example:5000'] })
+    )
+    dockerd.write('etc/certs.d/own.example:5000/hosts.toml', 'server = "https://own.example:5000"\n')
+    const registries = ['10.1.2.3:5000', 'flag.example:5000', 'plain.example', 'own.example:5000', '11.1.2.3:5000']
+    const { notes } = await installMirror(dockerd.runtime, { ...SETTINGS, registries }, dockerd.options)
+    for (const registry of ['10.1.2.3:5000', 'flag.example:5000']) {
+      const text = dockerd.read(`etc/certs.d/${registry}/hosts.toml`)
+      assert.match(text, new RegExp(`\nserver = "http://${registry}"\nskip_verify = true\n\n\\[host\\.`))
+    }
+    assert.doesNotMatch(dockerd.read('etc/certs.d/11.1.2.3:5000/hosts.toml'), /server/)
+    // HTTPS and HTTP are at different ports, or somebody said otherwise: no one file stands for both.
+    assert.equal(existsSync(dockerd.path('etc/certs.d/plain.example')), false)
+    assert.equal(dockerd.read('etc/certs.d/own.example:5000/hosts.toml'), 'server = "https://own.example:5000"\n')
     assert.deepEqual(
-      ['etc/certs.d/docker.io', 'etc/certs.d/r.example/hosts.toml'].map((path) => existsSync(dockerd.path(path))),
-      [false, false]
+      notes.map((note) => /images of (\S+):/.exec(note)?.[1]),
+      ['plain.example', 'own.example:5000']
     )
   })
 })
