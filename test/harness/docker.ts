@@ -32,11 +32,14 @@ export class Docker {
   readonly host: Host
   readonly process: RunningProcess
   readonly configFile: string
+  /** What it finds at /etc/docker. */
+  readonly etc: string
   readonly #url: string
   readonly #binds: readonly Bind[]
 
   private constructor(host: Host, url: string, configFile: string, process: RunningProcess, binds: readonly Bind[]) {
     this.host = host
+    this.etc = join(host.dir, 'etc-docker')
     this.#binds = binds
     this.configFile = configFile
     this.#url = url

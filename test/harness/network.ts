@@ -98,8 +98,13 @@ export class Host implements AsyncDisposable {
     this.address = address
     this.dir = dir
     this.namespace = namespace
-    this.#binds = [...binds, { from: join(dir, 'containers'), to: '/var/lib/containers' }]
-    mkdirSync(join(dir, 'containers'))
+    // Where podman and dockerd keep things whatever else they are told.
+    const own = [
+      { from: join(dir, 'containers'), to: '/var/lib/containers' },
+      { from: join(dir, 'etc-docker'), to: '/etc/docker' }
+    ]
+    for (const { from } of own) mkdirSync(from)
+    this.#binds = [...binds, ...own]
   }
 
   /** A client for HTTP and raw TCP whose connections start on this host. */

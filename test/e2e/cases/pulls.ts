@@ -35,13 +35,14 @@ const SHAPES: readonly Shape[] = [
 /** Every kind of client against the registry, through an agent and without: both have to come to the same. */
 export function describePulls(clients: Clients): void {
   describe(`${clients.name} clients pull through the agent what they pull from the registry itself`, { timeout: 300_000 }, () => {
+    const stack = new AsyncDisposableStack()
     let made: Sides
     const sides = () => made
 
     before(async () => {
-      made = await Sides.create()
+      made = stack.use(await Sides.create())
     })
-    after(() => made[Symbol.asyncDispose]())
+    after(() => stack.disposeAsync())
 
     test('the programs are of this generation', async (t) => {
       for (const [program, major] of Object.entries(clients.majors)) {
