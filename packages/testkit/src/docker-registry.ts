@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { glob, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -56,6 +56,12 @@ export class DockerRegistry implements AsyncDisposable {
 
   get url(): string {
     return `http://${this.host}`
+  }
+
+  /** Where uploads lie that were begun and neither finished nor cancelled. */
+  async openUploads(repository: string): Promise<readonly string[]> {
+    const cwd = join(this.#dir, 'data/docker/registry/v2/repositories', repository, '_uploads')
+    return await Array.fromAsync(glob('*/startedat', { cwd }))
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

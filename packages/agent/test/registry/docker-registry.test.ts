@@ -55,6 +55,17 @@ suite('with the real registry', () => {
     }
   })
 
+  test('an upload that is given up between its parts is not left there', async () => {
+    const upload = await under.client.uploads.open({ registry: registry.host, repository: REPOSITORY })
+    assert.ok(upload)
+    await upload.append(async function* () {
+      yield Buffer.alloc(100_000)
+    })
+    assert.equal((await registry.openUploads(REPOSITORY)).length, 1)
+    await upload.cancel()
+    assert.deepEqual(await registry.openUploads(REPOSITORY), [])
+  })
+
   test('what is missing is not found, documents are passed on', async () => {
     const ref = { registry: registry.host, repository: REPOSITORY, digest: digestOf(Buffer.from('none')), kind: 'blob' } as const
     await assertCode(under.client.content(ref), 'NOT_FOUND')
