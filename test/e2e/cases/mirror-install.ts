@@ -12,6 +12,7 @@ import { type Agent, layerswarm } from '../../harness/layerswarm.ts'
 import type { Host } from '../../harness/network.ts'
 import { Podman } from '../../harness/podman.ts'
 import { waitUntil } from '../../harness/process.ts'
+import { skopeoCopy } from '../../harness/skopeo.ts'
 
 /** What a stopped agent may add to a pull. */
 const MAX_ADDED_MS = 1_000
@@ -21,6 +22,9 @@ const SMALL = 50_000
 const LARGE = 20 * 1024 * 1024
 /** Of a large image, enough to be in the middle of it. */
 const BEGUN = 2 * 1024 * 1024
+
+/** How podman and skopeo call themselves. */
+const CONTAINERS_IMAGE = /containers|libpod|skopeo/
 
 /** Pulls an image by its name at the registry. */
 type Pull = (reference: string) => Promise<unknown>
@@ -42,7 +46,7 @@ export function describeMirrorInstall(clients: Clients): void {
     for (const store of clients.dockerStores) {
       test(`docker with its ${store} store, without a restart`, () => dockerAsks(site, clients, store))
     }
-    test('podman', () => podmanAsks(site, clients))
+    test('podman and skopeo', () => podmanAsks(site, clients))
   })
 }
 
@@ -117,21 +121,28 @@ async function podmanAsks(site: Site, clients: Clients): Promise<void> {
   cpSync('/etc/containers', etc, { recursive: true })
   writeFileSync(join(etc, 'registries.conf'), `# ours\n[[registry]]\nlocation = "${site.registry.name}"\ninsecure = true\n`)
   const podman = new Podman(site.host, { etc, clients })
-  const pull: Pull = (reference) => podman.pull(reference)
+  let copies = 0
+  const ways: readonly Pull[] = [
+    (reference) => podman.pull(reference),
+    (reference) => skopeoCopy(site.host, reference, `copy${++copies}`, { etc, clients })
+  ]
   const before = files(etc)
-  const direct = await site.time(pull)
+  const direct: number[] = []
+  for (const pull of ways) direct.push(await site.time(pull))
 
   const args = ['--runtime', 'podman', '--registries-conf-dir', join(etc, 'registries.conf.d')]
   await site.mirror('install', [...args, '--registry', site.registry.name])
   assert.match(await site.mirror('install', [...args, '--registry', site.registry.name]), /nothing changed/)
-  await site.assertOnlyAgentAsked(/containers|libpod/, pull)
-  await site.withoutAgent(async () => assertSoon(await site.time(pull), direct))
-  // It has chosen where all of an image comes from once it has the manifest; but whoever tries again succeeds.
-  await site.killAgentDuring(async (reference) => pull(reference).catch(() => pull(reference)))
+  for (const pull of ways) await site.assertOnlyAgentAsked(CONTAINERS_IMAGE, pull)
+  await site.withoutAgent(async () => {
+    for (const [index, pull] of ways.entries()) assertSoon(await site.time(pull), direct[index] ?? 0)
+  })
+  // They have chosen where all of an image comes from once they have the manifest; but whoever tries again succeeds.
+  for (const pull of ways) await site.killAgentDuring(async (reference) => pull(reference).catch(() => pull(reference)))
 
   await site.mirror('uninstall', args)
   assert.deepEqual(files(etc), before)
-  await site.assertNoTrace(/containers|libpod/, pull)
+  for (const pull of ways) await site.assertNoTrace(CONTAINERS_IMAGE, pull)
 }
 
 /** A host with an agent and clients, and the registry that stands for Docker Hub too. */
