@@ -68,7 +68,10 @@ echo "Dir::Etc::parts \"$apt/conf.d\";" >"$apt/apt.conf"
 export DEBIAN_FRONTEND=noninteractive
 
 # Debian's own archive, as the machine is told to reach it.
-mirrors=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 2>/dev/null | sed 's:/*$::' | grep '/debian$' | sort -u || true)
+mirrors=$(
+  { apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 2>/dev/null; echo "$FALLBACK_MIRROR"; } |
+    sed 's:/*$::' | grep '/debian$' | awk '!seen[$0]++'
+)
 
 fetch() {
   echo "deb [signed-by=$KEYRING] $1 $2 main" >"$apt/sources.list"
@@ -80,14 +83,14 @@ fetch() {
 }
 
 from=''
-for mirror in $mirrors $FALLBACK_MIRROR; do
+for mirror in $mirrors; do
   for suite in $SUITES; do
     if [ -z "$from" ] && fetch "$mirror" "$suite"; then from="$mirror $suite"; fi
   done
 done
 if [ -z "$from" ]; then
   cat "$apt/log" >&2
-  fail "could not get $PACKAGES from any of: $(echo $mirrors $FALLBACK_MIRROR), suites $SUITES; the last try is above"
+  fail "could not get $PACKAGES from any of: $(echo $mirrors), suites $SUITES; the last try is above"
 fi
 
 for package in "$apt"/cache/archives/*.deb; do
