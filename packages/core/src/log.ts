@@ -1,6 +1,7 @@
-import { type DestinationStream, destination as fileDestination, type Logger, pino, stdTimeFunctions } from 'pino'
+import { type Bindings, type DestinationStream, destination as fileDestination, type Logger, pino, stdTimeFunctions } from 'pino'
 import pretty from 'pino-pretty'
 import { describeError, LayerswarmError } from './errors.ts'
+import { withoutSecrets } from './secrets.ts'
 
 export type { Logger } from 'pino'
 
@@ -19,36 +20,8 @@ export interface LogOptions {
   readonly destination?: DestinationStream & NodeJS.WritableStream
 }
 
-/** Field names whose values never reach a log, at the top level and one and two levels below it. */
-const SECRET_FIELDS = [
-  'authorization',
-  'Authorization',
-  '["proxy-authorization"]',
-  '["www-authenticate"]',
-  'cookie',
-  '["set-cookie"]',
-  'password',
-  'secret',
-  'token',
-  'access_token',
-  'refresh_token',
-  'identitytoken',
-  'registrytoken',
-  'auth',
-  'credential',
-  'credentials',
-  'clusterKey',
-  'privateKey'
-]
-
 /** fd 2: see {@link LogOptions.destination}. */
 const STANDARD_ERROR = 2
-
-function secretPaths(): string[] {
-  return ['', '*', '*.*'].flatMap((parent) =>
-    SECRET_FIELDS.map((field) => (parent === '' || field.startsWith('[') ? `${parent}${field}` : `${parent}.${field}`))
-  )
-}
 
 /** An error as a log shows it: only what is meant for a reader, since foreign errors carry requests with their headers. */
 function loggedError(error: unknown): unknown {
@@ -68,17 +41,22 @@ export function createLogger(options: LogOptions = {}): Logger {
     format === 'pretty'
       ? pretty({ sync: true, translateTime: 'SYS:HH:MM:ss.l', ignore: 'pid,hostname', destination: destination ?? STANDARD_ERROR })
       : (destination ?? fileDestination({ dest: STANDARD_ERROR, sync: true }))
-  return pino(
+  const log = pino(
     {
       level,
       ...(name === undefined ? {} : { name }),
       timestamp: stdTimeFunctions.isoTime,
-      formatters: { level: (label) => ({ level: label }) },
-      serializers: { err: loggedError },
-      redact: { paths: secretPaths(), censor: '[secret]' }
+      formatters: { level: (label) => ({ level: label }), log: withoutSecrets },
+      serializers: { err: loggedError }
     },
     sink
   )
+  // What a child logger is bound to passes no formatter. Children of children inherit this.
+  const { child } = log
+  log.child = function (this: Logger, bindings: Bindings, ...rest: []) {
+    return child.call(this, withoutSecrets(bindings), ...rest)
+  } as typeof child
+  return log
 }
 
 /** Hex digits of a digest that a log shows: as many as container tools show. */

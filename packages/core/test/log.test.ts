@@ -38,6 +38,20 @@ test('secrets never reach a line, at any of three depths', () => {
   assert.equal(JSON.parse(text()).headers.authorization, '[secret]')
 })
 
+test('nor by what a logger is bound to, nor in lists; what was logged is left as it is', () => {
+  const { log, text } = capture('json')
+  const headers = [{ name: 'x', token: 'SECRET-1' }]
+  log
+    .child({ auth: 'SECRET-2', part: 'one' })
+    .child({ credentials: { user: 'SECRET-3' }, other: 'two' })
+    .info({ headers }, 'asked')
+  assert.doesNotMatch(text(), /SECRET/)
+  const line = JSON.parse(text())
+  assert.deepEqual([line.part, line.other, line.auth], ['one', 'two', '[secret]'])
+  assert.deepEqual(line.headers, [{ name: 'x', token: '[secret]' }])
+  assert.equal(headers[0]?.token, 'SECRET-1')
+})
+
 test('an error shows its code, cause and remedy, and nothing else that hangs on it', () => {
   const { log, text } = capture('json')
   const cause = Object.assign(new Error('socket hang up'), { request: { headers: 'SECRET' } })
