@@ -1,5 +1,5 @@
 import { access, constants } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { algorithmOf, type Digest, hexOf, isDigest } from '@layerswarm/core/digest.ts'
 import { isLayerswarmError, LayerswarmError } from '@layerswarm/core/errors.ts'
 import { parseReference, scopeOf } from '@layerswarm/core/image/reference.ts'
@@ -11,15 +11,22 @@ import type { ContainerdPlace } from './locate.ts'
 const REFERENCE_LABEL = 'containerd.io/gc.ref.content'
 
 /**
- * The folder of containerd's content plugin, which this user can read.
+ * The folder of containerd's content plugin, which this user can read. containerd 2.x makes it for its first blob: until
+ * then the folder that it will lie in counts.
  * @throws {LayerswarmError} CONTAINERD_FAILED; the signal's reason
  */
 export async function contentRoot(client: ContainerdClient, place: ContainerdPlace, options: Abortable = {}): Promise<string> {
   const root = place.content ?? (await client.contentRoot(options))
   if (root === undefined) throw new LayerswarmError('CONTAINERD_FAILED', { detail: 'it has no content store on this host' })
-  await access(root, constants.R_OK | constants.X_OK).catch((cause: unknown) => {
+  const readable = constants.R_OK | constants.X_OK
+  try {
+    await access(root, readable).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== 'ENOENT') throw error
+      return access(dirname(root), readable)
+    })
+  } catch (cause) {
     throw new LayerswarmError('CONTAINERD_FAILED', { cause })
-  })
+  }
   return root
 }
 

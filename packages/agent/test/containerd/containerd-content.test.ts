@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { rm, symlink, writeFile } from 'node:fs/promises'
+import { mkdir, rm, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import type { ForeignState } from '@layerswarm/agent/ports.ts'
@@ -78,13 +78,32 @@ test('its root may lie elsewhere for this process, and has to be readable', asyn
   await using followed = follow(fake, seen)
   assert.equal((await followed.next()).files.get(one.digest)?.path, join(seen, 'blobs/sha256', hexOf(one.digest)))
   const clock = new ManualClock()
-  const content = new ContainerdContent({ find: async () => ({ socket: fake.socket, content: join(fake.dir, 'none') }), clock, log })
+  const content = new ContainerdContent({
+    find: async () => ({ socket: fake.socket, content: join(fake.dir, 'none/content') }),
+    clock,
+    log
+  })
   const stop = new AbortController()
   const next = content.states({ signal: stop.signal })[Symbol.asyncIterator]().next()
   while (content.problem === undefined) await clock.advance(100)
   assert.match(content.problem, /ENOENT/)
   stop.abort(new Error('enough'))
   await assert.rejects(next, /enough/)
+})
+
+test('it is followed before it has a folder for what it holds, as containerd 2.x until its first blob', async () => {
+  await using fake = await FakeContainerd.start()
+  await rm(fake.root, { recursive: true })
+  await using followed = follow(fake)
+  assert.deepEqual(digestsOf(await followed.next()), [])
+  assert.equal(followed.content.problem, undefined)
+  await mkdir(join(fake.root, 'blobs/sha256'), { recursive: true })
+  await fake.add('default', one)
+  fake.tell('/content/create')
+  assert.deepEqual(digestsOf(await followed.next()), [one.digest])
+  // Its folder is watched by now.
+  await writeFile(join(fake.root, 'blobs/sha256', hexOf(one.digest)), 'other bytes')
+  assert.ok((await followed.next()).touched?.has(one.digest))
 })
 
 test('it is followed again once it is back', async () => {
