@@ -113,22 +113,27 @@ export function chooseHolder(state: SwarmState, blob: BlobState, piece: number, 
   )
 }
 
-/** What to ask of `neighbour`: something rare it has, at random; else the lowest piece of the earliest blob. */
+/**
+ * What to ask of `neighbour`: something rare it has, at random, of any blob; else the lowest piece of the earliest. If rare
+ * pieces of later blobs waited for the earlier blobs, they would pile up at who fetched them, and all wait for its uplink at
+ * the end.
+ */
 export function choosePiece(state: SwarmState, neighbour: Neighbour): { blob: BlobState; piece: number } | undefined {
+  let rarest: { blob: BlobState; piece: number } | undefined
+  let ties = 0
   let lowest: { blob: BlobState; piece: number } | undefined
   for (const blob of inTurn(state)) {
     const has = blob.holders.get(neighbour.id)
     if (has === undefined || blob.wanted.count === 0) continue
     const may = neighbour.foreign ? [has, blob.importable] : [has]
     const rare = blob.rare.randomCommon([blob.wanted, ...may], state.random)
-    if (rare >= 0) return { blob, piece: rare }
-    if (lowest !== undefined) continue
-    const piece = blob.wanted.firstCommon(may)
+    if (rare >= 0 && (++ties === 1 || state.random() < 1 / ties)) rarest = { blob, piece: rare }
+    const piece = lowest === undefined ? blob.wanted.firstCommon(may) : -1
     if (piece >= 0) lowest = { blob, piece }
     // A rare piece of an image whose turn it is not has to wait for its turn.
-    if (lowest !== undefined && state.downloadLimit !== undefined) return lowest
+    if (lowest !== undefined && state.downloadLimit !== undefined) break
   }
-  return lowest
+  return rarest ?? lowest
 }
 
 /** Whether `neighbour` has kept silent too long, judged by its own pace and the swarm's. */

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { layoutOf } from '@layerswarm/core/piece-layout.ts'
 import { PieceSet } from '@layerswarm/core/piece-set.ts'
-import { IN_FLIGHT } from '../../src/swarm/policy.ts'
+import { choosePiece, IN_FLIGHT } from '../../src/swarm/policy.ts'
 import { BLOB, digestNamed, of, PIECE_BYTES, range, TestHost } from './test-host.ts'
 
 const crowd = range(0, IN_FLIGHT).map((i) => `peer${i}`)
@@ -141,6 +141,20 @@ describe('which piece', () => {
       first.add(asked?.piece ?? -1)
     }
     assert.deepEqual([...first].sort(), [60, 61, 62, 63])
+  })
+
+  test('what is rare of a later blob comes as soon as what is of an earlier one', () => {
+    const later = digestNamed('later')
+    const chosen = range(0, 40).map((seed) => {
+      const host = crowded({ seed })
+      host.open(64, { blob: later })
+      host.has('peer0', [0])
+      host.has('peer0', [1])
+      host.has('peer0', [2], { blob: later })
+      const choice = choosePiece(host.state, host.neighbour('peer0'))
+      return `${choice?.blob.digest === later ? 'later' : 'earlier'} ${choice?.piece}`
+    })
+    assert.deepEqual([...new Set(chosen)].sort(), ['earlier 1', 'later 2'])
   })
 
   test('common pieces go from the lowest up, and the earliest blob first', () => {
