@@ -1,6 +1,6 @@
 import type { MessageStream, StreamMessageEvent, StreamMuxerFactory } from '@libp2p/interface'
-import type { yamux } from '@libp2p/yamux'
 import { type Outflow, takenBetween } from './outflow.ts'
+import type { MuxerFactory } from './window-updates.ts'
 
 /**
  * Silence after which a connection is dead, ms. Any byte counts that comes, or that the other end takes, so a slow or
@@ -29,8 +29,6 @@ const ASK_AT_LOOK = 3
 const HELD_UP_LOOKS = 3
 /** The round trip decides how the receive window grows; routes change. */
 const MEASURE_EVERY_MS = 30_000
-
-type MuxerFactory = ReturnType<ReturnType<typeof yamux>>
 
 /**
  * Finds connections whose other end is gone without a word (power cut, cable, frozen process) within ten seconds, forty

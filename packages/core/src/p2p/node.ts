@@ -11,6 +11,7 @@ import { libp2pLog } from './libp2p-log.ts'
 import { watchLiveness } from './liveness.ts'
 import { encrypters } from './noise-tls.ts'
 import { CONNECT_MS, NEGOTIATION_MS, P2pNode } from './p2p-node.ts'
+import { sparingUpdates } from './window-updates.ts'
 
 export type { NodeEvent, P2pNode, ProtocolOptions } from './p2p-node.ts'
 
@@ -70,7 +71,7 @@ export async function createNode(options: NodeOptions, deps: { readonly log: Log
     addresses: { listen: listen === undefined ? [] : [toMultiaddr(listen)] },
     transports: [tcp({ maxConnections: maxConnections + MAX_PENDING })],
     connectionEncrypters: encrypters(clusterKey, options.bulk),
-    streamMuxers: [() => watchLiveness(muxer(), options.deadAfterMs)],
+    streamMuxers: [() => watchLiveness(sparingUpdates(muxer()), options.deadAfterMs)],
     connectionGater: {
       denyDialPeer: denied,
       denyInboundEncryptedConnection: (peer) => denied(peer) || full(),
