@@ -2,6 +2,7 @@ import type { Socket } from 'node:net'
 import { createSecureContext, TLSSocket, type TLSSocketOptions, type TlsOptions, connect as tlsConnect } from 'node:tls'
 import type { AbortOptions, MessageStream } from '@libp2p/interface'
 import { AbstractMessageStream, type SendResult } from '@libp2p/utils'
+import { Uint8ArrayList } from 'uint8arraylist'
 import { type Outflow, outflowOf } from './outflow.ts'
 
 const VERSION = 'TLSv1.3'
@@ -76,6 +77,9 @@ export class TlsStream extends AbstractMessageStream {
   readonly #socket: Socket
   /** Bytes handed to the socket so far, and how many of them it has taken: encrypted, and thereby copied. */
   #handed = 0
+  #gathering = false
+  #arrived = new Uint8ArrayList()
+  #passing = false
   #taken = 0
   readonly #untaken: { readonly until: number; readonly resolve: () => void }[] = []
 
@@ -84,12 +88,12 @@ export class TlsStream extends AbstractMessageStream {
     super({ log: outer.log.newScope('tls'), direction: outer.direction, maxReadBufferLength: outer.maxReadBufferLength })
     this.#tls = tls
     this.#socket = socket
-    tls.on('data', (chunk) => this.onData(chunk))
+    tls.on('data', (chunk) => this.#take(chunk))
     tls.on('drain', () => this.safeDispatchEvent('drain'))
     tls.on('error', (error) => this.abort(error))
     tls.on('_tlsError', (error) => this.abort(error))
-    tls.once('end', () => this.onTransportClosed())
-    tls.once('close', () => this.onTransportClosed())
+    tls.once('end', () => this.#onEnd())
+    tls.once('close', () => this.#onEnd())
     if (tls.destroyed) this.onTransportClosed()
   }
 
@@ -98,19 +102,49 @@ export class TlsStream extends AbstractMessageStream {
     return outflowOf(this.#socket)
   }
 
+  /** TLS brings records of at most 16 KiB, one at a time: those of one turn are passed on together. */
+  #take(chunk: Uint8Array): void {
+    this.#arrived.append(chunk)
+    if (this.#passing) return
+    this.#passing = true
+    setImmediate(() => this.#pass())
+  }
+
+  #pass(): void {
+    this.#passing = false
+    const arrived = this.#arrived
+    this.#arrived = new Uint8ArrayList()
+    if (arrived.byteLength > 0) this.onData(arrived)
+  }
+
+  #onEnd(): void {
+    this.#pass()
+    this.onTransportClosed()
+  }
+
   /** Every part goes down before the socket says it is full: stopping at the first `false` would mean one small write a turn. */
   override sendData(data: Iterable<Uint8Array>): SendResult {
     let sentBytes = 0
     let canSendMore = true
-    this.#tls.cork()
+    this.#gather()
     for (const part of data) {
       sentBytes += part.byteLength
       this.#handed += part.byteLength
       const until = this.#handed
       canSendMore = this.#tls.write(part, (error) => !error && this.#onTaken(until))
     }
-    this.#tls.uncork()
     return { sentBytes, canSendMore }
+  }
+
+  /** What is sent until the end of this turn goes down as one write: a record and a packet fewer for each short message. */
+  #gather(): void {
+    if (this.#gathering) return
+    this.#gathering = true
+    this.#tls.cork()
+    setImmediate(() => {
+      this.#gathering = false
+      this.#tls.uncork()
+    })
   }
 
   /** Resolves once nobody reads the memory of what was sent so far any more; never, when the connection breaks first. */
