@@ -11,6 +11,12 @@ const BURST = '128kb'
 /** The queue of a shaped port: half of what a cheap switch has, a few round trips at these rates. */
 const QUEUE = '50ms'
 
+/**
+ * What connections go by when they share a link. Some machines use BBR, a dozen of which overrun a short queue for good
+ * and starve whoever answers through it; this one a namespace may always choose, and it is near to what Linux does by default.
+ */
+const CONGESTION_CONTROL = 'reno'
+
 /** Names a folder that the logs of all hosts are kept in, for whoever looks for the reason of a failure. */
 const LOGS_DIR = 'KEEP_TEST_LOGS'
 
@@ -200,7 +206,12 @@ async function addNamespace(name: string, stack: AsyncDisposableStack): Promise<
     await command('ip', ['netns', 'del', name])
   })
   // The kernel's neighbour discovery for IPv6 would add bytes of its own to the links that are counted.
-  await inNamespace(name, 'sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1 && ip link set lo up')
+  const settings = [
+    'net.ipv6.conf.all.disable_ipv6=1',
+    'net.ipv6.conf.default.disable_ipv6=1',
+    `net.ipv4.tcp_congestion_control=${CONGESTION_CONTROL}`
+  ]
+  await inNamespace(name, `sysctl -qw ${settings.join(' ')} && ip link set lo up`)
   return name
 }
 
