@@ -77,6 +77,7 @@ export async function startAgent(config: AgentConfig, { log, clock = systemClock
       store,
       uploadPolicy: nextUpload,
       peerHas: (peer, blob, piece) => late.swarm?.peerHas(peer, blob, piece) ?? false,
+      isCommon: (blob, piece) => late.swarm?.isCommon(blob, piece) ?? false,
       limits: local.limits,
       clock,
       log,

@@ -6,14 +6,14 @@
  * Claims travel with the haves and are passed on unchanged. A receiver checks both signatures and never judges
  * expiry: clocks differ, and a late joiner needs old claims.
  */
-import { createHash } from 'node:crypto'
+import { createHash, createPublicKey, type KeyObject, verify } from 'node:crypto'
 import type { PrivateKey } from '@libp2p/interface'
 import { peerIdFromString } from '@libp2p/peer-id'
 import { z } from 'zod'
 import { type Digest, PIECE_HASH_BYTES } from './digest.ts'
 import { type PieceRun, RUN_PIECES, runOf } from './piece-layout.ts'
 import { bytesField, digestField, hostIdField, pieceField } from './wire/fields.ts'
-import { encodeCanonical } from './wire/frames.ts'
+import { decodeMessage, encodeCanonical } from './wire/frames.ts'
 
 /** One of Ed25519 has 64: whoever keeps signatures apart by their bytes keeps few. */
 const MAX_SIGNATURE_BYTES = 128
@@ -65,33 +65,66 @@ export async function signClaim(key: PrivateKey, claim: Omit<Claim, 'sig'>): Pro
   return { ...claim, sig: await key.sign(claimBody(claim)) }
 }
 
-async function signedBy(host: string, body: Uint8Array, sig: Uint8Array): Promise<boolean> {
+const encodings = new WeakMap<Claim, Uint8Array>()
+
+/** The claim as it travels and is kept. Encoded once, however often it is passed on. */
+export function encodeClaim(claim: Claim): Uint8Array {
+  const known = encodings.get(claim)
+  if (known !== undefined) return known
+  const bytes = encodeCanonical(claim)
+  encodings.set(claim, bytes)
+  return bytes
+}
+
+/** What {@link encodeClaim} made, signatures unchecked. @throws {LayerswarmError} PEER_PROTOCOL for anything else */
+export function decodeClaim(bytes: Uint8Array): Claim {
+  return decodeMessage(claimSchema, bytes)
+}
+
+/** Hosts and trackers whose keys are kept at hand: making one costs as much as checking a signature. */
+const MAX_KEYS = 1024
+const keys = new Map<string, KeyObject>()
+
+/** The key that a host's name holds. @throws for a name that is none, or holds none of Ed25519 */
+function keyOf(host: string): KeyObject {
+  const known = keys.get(host)
+  if (known !== undefined) return known
+  const raw = peerIdFromString(host).publicKey
+  if (raw?.type !== 'Ed25519') throw new Error(`${host} holds no Ed25519 key`)
+  const x = Buffer.from(raw.raw).toString('base64url')
+  const key = createPublicKey({ format: 'jwk', key: { kty: 'OKP', crv: 'Ed25519', x } })
+  if (keys.size >= MAX_KEYS) keys.clear()
+  keys.set(host, key)
+  return key
+}
+
+function signedBy(host: string, body: Uint8Array, sig: Uint8Array): boolean {
   try {
-    return (await peerIdFromString(host).publicKey?.verify(body, sig)) ?? false
+    return verify(null, body, keyOf(host), sig)
   } catch {
     return false
   }
 }
 
 /** Whether `lease` carries the signature of the tracker it names. Whether that tracker is ours is the caller's question. */
-export async function verifyLease(lease: Lease): Promise<boolean> {
-  return await signedBy(lease.by, leaseBody(lease), lease.sig)
+export function verifyLease(lease: Lease): boolean {
+  return signedBy(lease.by, leaseBody(lease), lease.sig)
 }
 
 /**
  * Whether `claim` is its author's and lies inside one run and, where it has a lease, inside the run leased to the author.
  * @param isGood stands in for {@link verifyLease}: one lease comes with up to eight claims
  */
-export async function verifyClaim(claim: Claim, isGood: (lease: Lease) => Promise<boolean> = verifyLease): Promise<boolean> {
+export function verifyClaim(claim: Claim, isGood: (lease: Lease) => boolean = verifyLease): boolean {
   const pieces = claimedPieces(claim)
   const run = runOf(pieces.first)
   if (runOf(pieces.first + pieces.count - 1) !== run) return false
   if (claim.lease !== undefined) {
     const { lease } = claim
     if (lease.blob !== claim.blob || lease.holder !== claim.author || lease.run !== run) return false
-    if (!(await isGood(lease))) return false
+    if (!isGood(lease)) return false
   }
-  return await signedBy(claim.author, claimBody(claim), claim.sig)
+  return signedBy(claim.author, claimBody(claim), claim.sig)
 }
 
 export function claimedPieces(claim: Claim): PieceRun {

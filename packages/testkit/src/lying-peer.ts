@@ -1,5 +1,5 @@
 import { EventEmitter } from 'node:events'
-import { type Claim, type Lease, signClaim } from '@layerswarm/core/claims.ts'
+import { type Claim, encodeClaim, type Lease, signClaim } from '@layerswarm/core/claims.ts'
 import type { HostPort } from '@layerswarm/core/config/addresses.ts'
 import { type Digest, pieceHash } from '@layerswarm/core/digest.ts'
 import { createLogger } from '@layerswarm/core/log.ts'
@@ -65,6 +65,8 @@ export class LyingPeer implements AsyncDisposable {
   readonly asked: number[] = []
   /** Get streams that were opened. */
   streams = 0
+  /** Streams that stopped in the middle of a piece: nothing can follow it. */
+  readonly #stalled = new WeakSet<FramedStream>()
   readonly #identity: Identity
   readonly #blobs: ReadonlyMap<Digest, FixtureBlob>
   readonly #claim: (claim: Omit<Claim, 'sig'>) => Omit<Claim, 'sig'>
@@ -162,7 +164,7 @@ export class LyingPeer implements AsyncDisposable {
     const hashes = pieceHash(this.#bytes(blob, piece))
     const lease = this.#leaseOf(piece)
     const claim = this.#claim({ blob: blob.digest, first: piece, hashes, author: this.id, ...(lease && { lease }) })
-    return { t: 'claims', blob: blob.digest, claims: [await signClaim(this.#identity.key, claim)] }
+    return { t: 'claims', blob: blob.digest, claims: [encodeClaim(await signClaim(this.#identity.key, claim))] }
   }
 
   #onGet(stream: FramedStream, request: GetRequest): void {
@@ -179,12 +181,14 @@ export class LyingPeer implements AsyncDisposable {
       stream.send({ t: 'no', id, reason: 'missing', load: 0 })
       return
     }
+    if (this.#stalled.has(stream)) return
     const bytes = this.#bytes(blob, piece)
     stream.send({ t: 'data', id: this.lie === 'unasked' ? id + 1 : id, length: bytes.byteLength, load: 0 })
     if (this.lie !== 'stall') {
       stream.sendRaw(bytes)
       return
     }
+    this.#stalled.add(stream)
     stream.sendRaw(bytes.subarray(0, bytes.byteLength >> 1))
     this.events.emit('half', piece)
   }

@@ -1,5 +1,5 @@
 import type { Abortable, Availability, FetchedPiece, PeerEvent, PeerNetwork, PieceSource } from '@layerswarm/agent/ports.ts'
-import type { Claim } from '@layerswarm/core/claims.ts'
+import { type Claim, encodeClaim } from '@layerswarm/core/claims.ts'
 import type { Digest } from '@layerswarm/core/digest.ts'
 import { LayerswarmError } from '@layerswarm/core/errors.ts'
 import type { PieceRun } from '@layerswarm/core/piece-layout.ts'
@@ -45,7 +45,7 @@ export class MemoryPeer {
     for (const piece of news) held.pieces.add(piece)
     held.claims = [...held.claims, ...claims]
     if (map !== undefined) held.map = map
-    held.feed.publish({ pieces: news, load: this.load, claims, ...(map !== undefined && { map }) })
+    held.feed.publish({ pieces: news, load: this.load, claims: claims.map(encodeClaim), ...(map !== undefined && { map }) })
   }
 
   #hold(blob: FixtureBlob): Held {
@@ -71,7 +71,7 @@ export class MemoryPeer {
     const { claims = [], map } = held ?? {}
     yield* feed.listen({
       signal,
-      first: [{ pieces: [...(held?.pieces ?? [])], load: this.load, claims, ...(map !== undefined && { map }) }]
+      first: [{ pieces: [...(held?.pieces ?? [])], load: this.load, claims: claims.map(encodeClaim), ...(map !== undefined && { map }) }]
     })
   }
 

@@ -1,11 +1,10 @@
-import type { Claim } from '@layerswarm/core/claims.ts'
 import { PieceSet } from '@layerswarm/core/piece-set.ts'
 import type { Abortable, Availability } from '../ports.ts'
 
 interface News {
   pieces: number[] | PieceSet
   load: number
-  claims: Claim[]
+  claims: Uint8Array[]
   map?: Uint8Array
   gone?: boolean
 }
@@ -45,7 +44,7 @@ export class Mailbox {
     this.#wake()
   }
 
-  claims(claims: readonly Claim[]): void {
+  claims(claims: readonly Uint8Array[]): void {
     this.#entry().claims.push(...claims)
     this.#wake()
   }

@@ -26,6 +26,8 @@ export interface PeerNetworkDeps {
   readonly uploadPolicy: UploadPolicy
   /** Whether a peer is known to have a piece, so that it need not be told of it. */
   readonly peerHas?: (peer: string, blob: Digest, piece: number) => boolean
+  /** Whether several neighbours are known to have a piece. */
+  readonly isCommon?: (blob: Digest, piece: number) => boolean
   readonly clock: Clock
   readonly log: Logger
   readonly metrics?: {
@@ -79,6 +81,7 @@ export class Libp2pPeerNetwork implements PeerNetwork, AsyncDisposable {
       log,
       load: () => this.#uploads.load,
       peerHas: deps.peerHas ?? (() => false),
+      isCommon: deps.isCommon ?? (() => false),
       onWatched: (peer, blob, size) => this.#events.publish({ type: 'watched', peer, blob, size }),
       onViolation
     })

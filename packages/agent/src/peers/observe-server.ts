@@ -1,8 +1,8 @@
-import { type Claim, claimedPieces } from '@layerswarm/core/claims.ts'
+import { type Claim, claimedPieces, encodeClaim } from '@layerswarm/core/claims.ts'
 import type { Clock } from '@layerswarm/core/clock.ts'
 import type { Digest } from '@layerswarm/core/digest.ts'
 import { describeError, LayerswarmError } from '@layerswarm/core/errors.ts'
-import type { FramedStream } from '@layerswarm/core/p2p/framed-stream.ts'
+import { type FramedStream, SEND_AHEAD } from '@layerswarm/core/p2p/framed-stream.ts'
 import { MAX_LISTED_PIECES } from '@layerswarm/core/wire/fields.ts'
 import { decodeMessage } from '@layerswarm/core/wire/frames.ts'
 import {
@@ -14,9 +14,7 @@ import {
 } from '@layerswarm/core/wire/peer-protocol.ts'
 import type { Logger } from 'pino'
 import type { BlobReader, BlobStore, HoldingChange } from '../ports.ts'
-
-/** Haves are gathered for so long after the last batch; the first after a pause leaves at once, ms. */
-export const HAVE_BATCH_MS = 20
+import { COMMON_BATCH_MS, HAVE_BATCH_MS, HaveBatches } from './have-batches.ts'
 
 interface Watch {
   readonly blob: Digest
@@ -45,6 +43,8 @@ export interface ObserveServerDeps {
   /** Uploads active and queued. */
   readonly load: () => number
   readonly peerHas: (peer: string, blob: Digest, piece: number) => boolean
+  /** Whether several neighbours have the piece. */
+  readonly isCommon: (blob: Digest, piece: number) => boolean
   readonly onWatched: (peer: string, blob: Digest, size: number) => void
   readonly onViolation: (peer: string, error: LayerswarmError) => void
 }
@@ -53,13 +53,15 @@ export interface ObserveServerDeps {
 export class ObserveServer {
   readonly #deps: ObserveServerDeps
   readonly #sessions = new Set<Session>()
+  readonly #batches: HaveBatches
 
   constructor(deps: ObserveServerDeps) {
     this.#deps = deps
+    this.#batches = new HaveBatches(deps.clock)
   }
 
   accept(stream: FramedStream): void {
-    const session = new Session(stream, this.#deps, () => this.#sessions.delete(session))
+    const session = new Session(stream, this.#deps, this.#batches, () => this.#sessions.delete(session))
     this.#sessions.add(session)
   }
 
@@ -68,6 +70,7 @@ export class ObserveServer {
   }
 
   async close(): Promise<void> {
+    this.#batches.close()
     await Promise.all([...this.#sessions].map(async (session) => await session.close()))
   }
 }
@@ -76,21 +79,22 @@ export class ObserveServer {
 class Session {
   readonly #stream: FramedStream
   readonly #deps: ObserveServerDeps
+  readonly #batches: HaveBatches
   readonly #watches = new Map<Digest, Watch>()
   readonly #due = new Set<Watch>()
   readonly #ended = new AbortController()
-  #batchedAt = Number.NEGATIVE_INFINITY
-  #batching = false
 
-  constructor(stream: FramedStream, deps: ObserveServerDeps, onEnd: () => void) {
+  constructor(stream: FramedStream, deps: ObserveServerDeps, batches: HaveBatches, onEnd: () => void) {
     this.#stream = stream
     this.#deps = deps
+    this.#batches = batches
     stream.start({
       onMessage: (body) => this.#onRequest(decodeMessage(observeRequest, body)),
       onClose: (error) => {
         this.#ended.abort(error ?? new LayerswarmError('PEER_GONE', { detail: 'the peer ended the stream' }))
         for (const { stop } of this.#watches.values()) stop.abort(this.#ended.signal.reason)
         this.#watches.clear()
+        this.#due.clear()
         onEnd()
         if (error?.code === 'PEER_PROTOCOL') deps.onViolation(stream.peer, error)
       }
@@ -191,15 +195,16 @@ class Session {
       this.#gatherClaims(watch, reader)
       watch.pending.push(...pieces)
       this.#due.add(watch)
-      this.#batch()
+      const common = pieces.every((piece) => this.#deps.isCommon(watch.blob, piece))
+      this.#batches.add(this, common ? COMMON_BATCH_MS : HAVE_BATCH_MS)
     }
   }
 
   #tellState(watch: Watch, reader: BlobReader): void {
-    this.#tellClaims(watch)
+    const claims = this.#claims(watch)
     watch.pending.length = 0
     watch.answered = true
-    this.#send({ t: 'state', blob: watch.blob, size: watch.size, bits: reader.have().encode(), load: this.#deps.load() })
+    this.#stream.send(...claims, { t: 'state', blob: watch.blob, size: watch.size, bits: reader.have().encode(), load: this.#deps.load() })
   }
 
   #gatherClaims(watch: Watch, reader: BlobReader): void {
@@ -212,9 +217,11 @@ class Session {
   }
 
   /** Claims go out before the haves that they vouch for, and as they came; who has the pieces has had them. */
-  #tellClaims({ blob, claims }: Watch): void {
+  #claims({ blob, claims }: Watch): ObserveUpdate[] {
     const news = claims.splice(0).filter((claim) => piecesOf(claim).some((piece) => !this.#has(blob, piece)))
-    while (news.length > 0) this.#send({ t: 'claims', blob, claims: news.splice(0, MAX_LISTED_CLAIMS) })
+    const updates: ObserveUpdate[] = []
+    while (news.length > 0) updates.push({ t: 'claims', blob, claims: news.splice(0, MAX_LISTED_CLAIMS).map(encodeClaim) })
+    return updates
   }
 
   #has(blob: Digest, piece: number): boolean {
@@ -228,37 +235,22 @@ class Session {
     this.#send({ t: 'gone', blob: watch.blob })
   }
 
-  #batch(): void {
-    if (this.#batching || this.#ended.signal.aborted) return
-    this.#batching = true
-    this.#sendBatches()
-      // Fails with the stream alone.
-      .catch(() => this.#due.clear())
-      .finally(() => {
-        this.#batching = false
-        if (this.#due.size > 0) this.#batch()
-      })
-  }
-
-  async #sendBatches(): Promise<void> {
-    const { signal } = this.#ended
-    while (this.#due.size > 0) {
-      const wait = this.#batchedAt + HAVE_BATCH_MS - this.#deps.clock.now()
-      if (wait > 0) await this.#deps.clock.sleep(wait, { signal })
-      // A watcher that reads slowly gets larger batches, not a longer queue.
-      await this.#stream.drained({ signal })
-      this.#batchedAt = this.#deps.clock.now()
-      for (const watch of this.#due) this.#tellHaves(watch)
-      this.#due.clear()
-    }
+  /** Tells what is due. @returns false while the watcher reads too slowly: it gets larger batches, not a longer queue */
+  tellHaves(): boolean {
+    if (this.#stream.open && this.#stream.unsent >= SEND_AHEAD) return false
+    const updates = [...this.#due].flatMap((watch) => this.#haves(watch))
+    this.#due.clear()
+    this.#stream.send(...updates)
+    return true
   }
 
   /** What the watcher has is no news to it, but for what it vouches for: from the haves of others it learns that it has spread. */
-  #tellHaves(watch: Watch): void {
+  #haves(watch: Watch): ObserveUpdate[] {
     const { blob, authored } = watch
     const news = watch.pending.splice(0).filter((piece) => authored.has(piece) || !this.#has(blob, piece))
-    if (news.length > 0) this.#tellClaims(watch)
-    while (news.length > 0) this.#send({ t: 'have', blob, pieces: news.splice(0, MAX_LISTED_PIECES), load: this.#deps.load() })
+    const updates = news.length > 0 ? this.#claims(watch) : []
+    while (news.length > 0) updates.push({ t: 'have', blob, pieces: news.splice(0, MAX_LISTED_PIECES), load: this.#deps.load() })
+    return updates
   }
 
   #send(update: ObserveUpdate): void {

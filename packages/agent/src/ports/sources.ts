@@ -1,6 +1,5 @@
 /** Where bytes come from: peers and registries; and where pushed ones go. */
 
-import type { Claim } from '@layerswarm/core/claims.ts'
 import type { Digest } from '@layerswarm/core/digest.ts'
 import type { Descriptor } from '@layerswarm/core/image/manifest.ts'
 import type { PieceLayout, PieceRun } from '@layerswarm/core/piece-layout.ts'
@@ -13,7 +12,8 @@ export interface Availability {
   readonly pieces: readonly number[] | PieceSet
   /** Uploads that the source has active and queued. */
   readonly load: number
-  readonly claims?: readonly Claim[]
+  /** Encoded, as they came. */
+  readonly claims?: readonly Uint8Array[]
   /** The source's own word on all pieces. */
   readonly map?: Uint8Array
   /** The source holds nothing of the blob any more. */

@@ -11,10 +11,9 @@
  * of the data, which a crash of the machine may have lost: each piece is read and hashed again before it counts.
  */
 import { crc32 } from 'node:zlib'
-import { type Claim, claimSchema } from '@layerswarm/core/claims.ts'
+import { type Claim, decodeClaim, encodeClaim } from '@layerswarm/core/claims.ts'
 import { type Digest, isDigest, PIECE_HASH_BYTES } from '@layerswarm/core/digest.ts'
 import { MAX_BLOB_SIZE, type PieceLayout } from '@layerswarm/core/piece-layout.ts'
-import { decodeMessage, encodeCanonical } from '@layerswarm/core/wire/frames.ts'
 
 const FORMAT = 1
 const HEAD_BYTES = 5
@@ -60,7 +59,7 @@ export function pieceRecord(piece: number, hash: Uint8Array): Uint8Array {
 }
 
 export function claimRecord(claim: Claim): Uint8Array {
-  return frame(TYPE.claim, encodeCanonical(claim))
+  return frame(TYPE.claim, encodeClaim(claim))
 }
 
 /** @param pieces those forgotten; undefined for all */
@@ -114,7 +113,7 @@ function parseHeader(payload: Buffer): Pick<SideRecord, 'digest' | 'layout'> | u
 
 function parseClaim(payload: Uint8Array): Claim | undefined {
   try {
-    return decodeMessage(claimSchema, payload)
+    return decodeClaim(payload)
   } catch {
     return undefined
   }

@@ -1,4 +1,5 @@
-import { type Claim, claimedHash, claimedPieces, type Lease, verifyClaim, verifyLease } from '@layerswarm/core/claims.ts'
+import { hash } from 'node:crypto'
+import { type Claim, claimedHash, claimedPieces, decodeClaim, type Lease, verifyClaim, verifyLease } from '@layerswarm/core/claims.ts'
 import { type Digest, hexOf, PIECE_HASH_BYTES } from '@layerswarm/core/digest.ts'
 import { type PieceLayout, runCount } from '@layerswarm/core/piece-layout.ts'
 import { PieceSet } from '@layerswarm/core/piece-set.ts'
@@ -7,7 +8,7 @@ import { PieceSet } from '@layerswarm/core/piece-set.ts'
 const MAX_CLAIMS_PER_PIECE = 4
 /** Authors that must say the same of a piece of a blob in dispute. */
 const AUTHORS_IN_DISPUTE = 2
-/** Signatures remembered for each piece, so that what comes again costs nothing. */
+/** Claims remembered for each piece, so that what comes again costs nothing. */
 const SEEN_PER_PIECE = 4 * MAX_CLAIMS_PER_PIECE
 
 /** Verdicts on leases kept for each run of a blob: a run changes hands a few times at most. */
@@ -29,7 +30,7 @@ export class ClaimBook {
   readonly #trust: ClaimTrust
   readonly #seen = new Set<string>()
   readonly #claims: Claim[] = []
-  readonly #leases = new Map<string, Promise<boolean>>()
+  readonly #leases = new Map<string, boolean>()
   readonly #byPiece = new Map<number, Claim[]>()
   #map: { readonly hashes: Uint8Array; readonly proven: boolean } | undefined
 
@@ -65,22 +66,20 @@ export class ClaimBook {
     this.#map = undefined
   }
 
-  /** Keeps the claims that hold. @returns those that are new */
-  async add(claims: readonly Claim[]): Promise<Claim[]> {
-    const kept: Claim[] = []
-    for (const claim of claims) {
-      const key = Buffer.from(claim.sig).toString('base64')
-      if (claim.blob !== this.#blob || this.#seen.has(key)) continue
+  /** Keeps the claims, encoded as they came, that hold. @returns those that are new */
+  add(claims: readonly Uint8Array[]): Claim[] {
+    return claims.flatMap((bytes) => {
+      const key = hash('sha256', bytes, 'base64')
+      if (this.#seen.has(key)) return []
       if (this.#seen.size > SEEN_PER_PIECE * this.#layout.pieces) this.#seen.clear()
       this.#seen.add(key)
-      if (await this.#holds(claim)) kept.push(claim)
-    }
-    return kept.filter((claim) => this.addOwn(claim))
+      const claim = decoded(bytes)
+      return claim !== undefined && this.#holds(claim) && this.addOwn(claim) ? [claim] : []
+    })
   }
 
   /** Keeps a claim that needs no check. @returns whether it says something of a piece that its author and enough others have not */
   addOwn(claim: Claim): boolean {
-    this.#seen.add(Buffer.from(claim.sig).toString('base64'))
     const { first, count } = claimedPieces(claim)
     let kept = false
     for (let piece = first; piece < first + count; piece++) {
@@ -94,15 +93,15 @@ export class ClaimBook {
     return kept
   }
 
-  async #holds(claim: Claim): Promise<boolean> {
+  #holds(claim: Claim): boolean {
     const { first, count } = claimedPieces(claim)
-    if (first + count > this.#layout.pieces) return false
+    if (claim.blob !== this.#blob || first + count > this.#layout.pieces) return false
     if (claim.lease === undefined ? this.#trust.connected : !this.#trust.trusted.has(claim.lease.by)) return false
-    return await verifyClaim(claim, (lease) => this.#isGood(lease))
+    return verifyClaim(claim, (lease) => this.#isGood(lease))
   }
 
   /** Each lease is verified once, however many claims come under it. */
-  #isGood(lease: Lease): Promise<boolean> {
+  #isGood(lease: Lease): boolean {
     const key = keyOf(lease.sig, lease.run, lease.holder, lease.serial, lease.instead ?? '', lease.by)
     const known = this.#leases.get(key)
     if (known !== undefined) return known
@@ -139,6 +138,15 @@ export class ClaimBook {
       for (const claim of claims) if (!isEqual(claimedHash(claim, piece), proven)) found.set(claim.author, claim)
     }
     return [...found.values()]
+  }
+}
+
+/** Whoever sent something else says it of nobody: there is nothing to hold against it but noise. */
+function decoded(bytes: Uint8Array): Claim | undefined {
+  try {
+    return decodeClaim(bytes)
+  } catch {
+    return undefined
   }
 }
 

@@ -87,6 +87,11 @@ export function removeHolder(state: SwarmState, blob: BlobState, peer: string): 
 
 const RARE_COPIES = 2
 
+/** Whether more neighbours have `piece` than make it rare. */
+export function isCommon(blob: BlobState, piece: number): boolean {
+  return (blob.copies[piece] ?? 0) > RARE_COPIES
+}
+
 function countCopy(state: SwarmState, blob: BlobState, piece: number, by: 1 | -1): void {
   const copies = (blob.copies[piece] ?? 0) + by
   blob.copies[piece] = copies

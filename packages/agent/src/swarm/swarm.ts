@@ -9,6 +9,7 @@ import type { Logger } from 'pino'
 import type { BlobStore, ContentRef, DirectoryNote, PeerDirectory, PeerNetwork, PieceSource, Plan } from '../ports.ts'
 import { type Activity, activityOf, partialsOf } from './activity.ts'
 import { carryOut, type Means } from './carry-out.ts'
+import { isCommon } from './derived.ts'
 import { Disputes } from './disputes.ts'
 import { Following } from './following.ts'
 import type { SwarmEvent } from './messages.ts'
@@ -95,6 +96,12 @@ export class Swarm implements AsyncDisposable {
     return this.#state.blobs.get(blob)?.holders.get(peer)?.has(piece) ?? false
   }
 
+  /** Whether several neighbours are known to have a piece of a blob that is being fetched. */
+  isCommon(digest: Digest, piece: number): boolean {
+    const blob = this.#state.blobs.get(digest)
+    return blob !== undefined && isCommon(blob, piece)
+  }
+
   /** What is fetched now, and from where. */
   activity(): readonly Activity[] {
     const now = this.#deps.clock.now()
@@ -134,7 +141,7 @@ export class Swarm implements AsyncDisposable {
     done.promise.catch(() => undefined)
     this.#running.set(ref.digest, { transfer, startedAt: this.#deps.clock.now(), done })
     this.dispatch({ type: 'open', blob: ref.digest, layout, have: partial.have(), pull: transfer.pull })
-    await transfer.recallClaims()
+    transfer.recallClaims()
     void this.#tick()
     return transfer
   }

@@ -1,4 +1,4 @@
-import { type Claim, claimedPieces } from '@layerswarm/core/claims.ts'
+import { type Claim, claimedPieces, encodeClaim } from '@layerswarm/core/claims.ts'
 import type { Digest } from '@layerswarm/core/digest.ts'
 import { describeError, isLayerswarmError, LayerswarmError } from '@layerswarm/core/errors.ts'
 import { type PieceRun, pieceLength } from '@layerswarm/core/piece-layout.ts'
@@ -94,8 +94,8 @@ export class Transfer {
   }
 
   /** Takes in claims kept from an earlier process. */
-  async recallClaims(): Promise<void> {
-    this.#vouched(await this.book.add(this.partial.claims()))
+  recallClaims(): void {
+    this.#vouched(this.book.add(this.partial.claims().map(encodeClaim)))
   }
 
   setMap(hashes: Uint8Array, proven: boolean): void {
@@ -123,7 +123,7 @@ export class Transfer {
     const blob = this.digest
     for await (const news of source.available({ signal })) {
       if (news.map !== undefined) this.setMap(news.map, false)
-      if (news.claims !== undefined && news.claims.length > 0 && !this.book.mapProven) this.#vouched(await this.book.add(news.claims))
+      if (news.claims !== undefined && news.claims.length > 0 && !this.book.mapProven) this.#vouched(this.book.add(news.claims))
       this.#deps.dispatch({ type: 'available', peer, blob, pieces: news.pieces, load: news.load, gone: news.gone === true })
     }
   }

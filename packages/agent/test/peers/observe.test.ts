@@ -1,11 +1,10 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { type Claim, signClaim } from '@layerswarm/core/claims.ts'
+import { type Claim, encodeClaim, signClaim } from '@layerswarm/core/claims.ts'
 import { newIdentity } from '@layerswarm/core/p2p/identity.ts'
-import { encodeCanonical } from '@layerswarm/core/wire/frames.ts'
 import { fixtureBlob } from '@layerswarm/testkit/blob-fixtures.ts'
 import { ManualClock } from '@layerswarm/testkit/manual-clock.ts'
-import { HAVE_BATCH_MS } from '../../src/peers/observe-server.ts'
+import { COMMON_BATCH_MS, HAVE_BATCH_MS } from '../../src/peers/have-batches.ts'
 import type { Availability, PartialBlob, PieceSource } from '../../src/ports.ts'
 import { type Host, host, nextEvent, watchUntil } from './fleet.ts'
 
@@ -26,13 +25,15 @@ function follow(source: PieceSource): { next: () => Promise<Availability>; stop:
   }
 }
 
-/** Buffers and plain arrays that say the same compare equal. */
-const wire = (claims: readonly Claim[] | undefined) => claims?.map((claim) => Buffer.from(encodeCanonical(claim)).toString('hex'))
+const hex = (claims: readonly Uint8Array[] | undefined) => claims?.map((claim) => Buffer.from(claim).toString('hex'))
 const listed = ({ pieces }: Availability) => [...pieces]
 
-async function pair(clock = new ManualClock()): Promise<{ us: Host; them: Host; clock: ManualClock } & AsyncDisposable> {
+async function pair(
+  clock = new ManualClock(),
+  isCommon = (_: number) => false
+): Promise<{ us: Host; them: Host; clock: ManualClock } & AsyncDisposable> {
   const stack = new AsyncDisposableStack()
-  const us = stack.use(await host({ clock }))
+  const us = stack.use(await host({ clock, isCommon: (_, piece) => isCommon(piece) }))
   const them = stack.use(await host())
   await them.network.connect(us.address)
   return { us, them, clock, [Symbol.asyncDispose]: async () => await stack.disposeAsync() }
@@ -89,6 +90,32 @@ test('pieces are told as they land: the first at once, those that follow gathere
   await both.clock.advance(HAVE_BATCH_MS)
   await put(partial, 9)
   assert.deepEqual(listed(await next()), [9])
+  await stop()
+})
+
+test('pieces that several neighbours have are told later, and with the next that few have', async () => {
+  const common = new Set([1, 2])
+  await using both = await pair(new ManualClock(), (piece) => common.has(piece))
+  await using partial = await both.us.store.begin(digest, layout)
+  await put(partial, 0)
+  const { next, stop } = follow(both.them.network.source(both.us.node.id, digest, layout))
+  assert.deepEqual(listed(await next()), [0])
+  await put(partial, 3)
+  assert.deepEqual(listed(await next()), [3])
+  const told = next()
+  let early = true
+  void told.then(() => assert.equal(early, false))
+  await put(partial, 1)
+  await fence(both)
+  await both.clock.advance(COMMON_BATCH_MS - 1)
+  await fence(both)
+  early = false
+  await both.clock.advance(1)
+  assert.deepEqual(listed(await told), [1])
+  await put(partial, 2, 4)
+  await fence(both)
+  await both.clock.advance(HAVE_BATCH_MS)
+  assert.deepEqual(listed(await next()), [2, 4])
   await stop()
 })
 
@@ -158,19 +185,19 @@ test('claims go before the haves they vouch for, and as they came', async () => 
   await put(partial, 0)
   const { next, stop } = follow(both.them.network.source(both.us.node.id, digest, layout))
   const first = await next()
-  assert.deepEqual(wire(first.claims), wire(claims.slice(0, 1)))
+  assert.deepEqual(hex(first.claims), hex(claims.slice(0, 1).map(encodeClaim)))
   // Claim and state are two messages: the second may come with the first, never before it.
   const seen = new Set(first.pieces)
   while (!seen.has(0)) for (const piece of (await next()).pieces) seen.add(piece)
   partial.addClaims(claims.slice(1))
   await put(partial, 1)
-  const told: Claim[] = []
+  const told: Uint8Array[] = []
   while (!seen.has(1)) {
     const news = await both.clock.runUntil(next())
     told.push(...(news.claims ?? []))
     for (const piece of news.pieces) seen.add(piece)
   }
-  assert.deepEqual(wire(told), wire(claims.slice(1)))
+  assert.deepEqual(hex(told), hex(claims.slice(1).map(encodeClaim)))
   await stop()
 })
 

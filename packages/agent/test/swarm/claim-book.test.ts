@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { type Claim, signClaim, signLease } from '@layerswarm/core/claims.ts'
+import { type Claim, encodeClaim, signClaim, signLease } from '@layerswarm/core/claims.ts'
 import { newIdentity } from '@layerswarm/core/p2p/identity.ts'
 import { layoutOf } from '@layerswarm/core/piece-layout.ts'
 import { fixtureBlob } from '@layerswarm/testkit/blob-fixtures.ts'
@@ -30,11 +30,18 @@ function book(trust: { connected?: boolean; disputed?: boolean } = {}): ClaimBoo
   return new ClaimBook(blob.digest, blob.layout, { trusted: new Set([tracker.id]), connected: true, ...trust })
 }
 
+/** @returns those of `claims` that the book says are new */
+function add(kept: ClaimBook, claims: readonly Claim[]): Claim[] {
+  const hex = (claim: Claim) => Buffer.from(encodeClaim(claim)).toString('hex')
+  const news = new Set(kept.add(claims.map(encodeClaim)).map(hex))
+  return [...new Set(claims)].filter((claim) => news.has(hex(claim)))
+}
+
 describe('claims', () => {
   test('that hold say what each piece must be', async () => {
     const kept = book()
     const good = await claim({ first: 8, pieces: 3 })
-    assert.deepEqual(await kept.add([good]), [good])
+    assert.deepEqual(add(kept, [good]), [good])
     for (const piece of [8, 9, 10])
       assert.deepEqual(
         kept.expected(piece)?.map((hash) => Buffer.from(hash)),
@@ -60,21 +67,21 @@ describe('claims', () => {
     }
     for (const [why, bad] of Object.entries(wrong)) {
       const kept = book()
-      assert.deepEqual(await kept.add([bad]), [], why)
+      assert.deepEqual(add(kept, [bad]), [], why)
       assert.equal(kept.expected(bad.first), undefined, why)
     }
   })
 
   test('need no lease where there is no tracker', async () => {
     const alone = await claim({ lease: false })
-    assert.deepEqual(await book({ connected: false }).add([alone]), [alone])
+    assert.deepEqual(add(book({ connected: false }), [alone]), [alone])
   })
 
   test('are checked once: what is known, or was found bad, costs nothing again', async () => {
     const kept = book()
     const good = await claim({})
-    assert.equal((await kept.add([good, good])).length, 1)
-    assert.deepEqual(await kept.add([good]), [])
+    assert.equal(add(kept, [good, good]).length, 1)
+    assert.deepEqual(add(kept, [good]), [])
     const bad = await claim({ first: 3, by: stranger })
     let looks = 0
     const watched = new Proxy(bad, {
@@ -83,10 +90,10 @@ describe('claims', () => {
         return Reflect.get(target, key)
       }
     })
-    await kept.add([watched])
+    add(kept, [watched])
     const once = looks
     assert.ok(once > 0)
-    await kept.add([watched])
+    add(kept, [watched])
     assert.equal(looks, once)
   })
 
@@ -94,7 +101,7 @@ describe('claims', () => {
     const kept = book()
     const hashes = range(0, 6).map((n) => Buffer.alloc(32, n))
     const claims = await Promise.all(hashes.map(async (hash) => await claim({ first: 2, hash, from: await newIdentity() })))
-    assert.equal((await kept.add(claims)).length, 4, 'what is not kept is not passed on')
+    assert.equal(add(kept, claims).length, 4, 'what is not kept is not passed on')
     assert.deepEqual(
       kept.expected(2)?.map((hash) => Buffer.from(hash)),
       hashes.slice(0, 4)
@@ -107,34 +114,34 @@ describe('claims', () => {
     const own = await claim({ lease: false })
     kept.addOwn(own)
     assert.equal(kept.claimed().count, 1)
-    assert.deepEqual(await kept.add([own]), [])
+    assert.deepEqual(add(kept, [own]), [])
   })
 
   test('of one author count once for a piece, so that nobody can keep others out', async () => {
     const kept = book()
     const flood = await Promise.all(range(0, 6).map((n) => claim({ first: 2, hash: Buffer.alloc(32, n) })))
-    assert.deepEqual(await kept.add(flood), flood.slice(0, 1))
-    assert.equal((await kept.add([await claim({ first: 2, from: stranger })])).length, 1)
+    assert.deepEqual(add(kept, flood), flood.slice(0, 1))
+    assert.equal(add(kept, [await claim({ first: 2, from: stranger })]).length, 1)
     assert.equal(kept.expected(2)?.length, 2)
   })
 
   test('that the true map contradicts are found, one for each author', async () => {
     const kept = book()
     const lies = await Promise.all([3, 4].map((first) => claim({ first, hash: Buffer.alloc(32, 1) })))
-    await kept.add([...lies, await claim({ first: 3, from: stranger }), await claim({ first: 5, pieces: 2 })])
+    add(kept, [...lies, await claim({ first: 3, from: stranger }), await claim({ first: 5, pieces: 2 })])
     const found = kept.contradicting(blob.map)
     assert.deepEqual(
       found.map((one) => one.author),
       [author.id]
     )
-    assert.ok(found[0] !== undefined && lies.includes(found[0]))
+    assert.ok([3, 4].includes(found[0]?.first ?? -1))
   })
 
   test('count once two hosts say the same when the blob is in dispute; one host’s map does not', async () => {
     const kept = book({ disputed: true })
-    await kept.add([await claim({ hash: Buffer.alloc(32, 9) }), await claim({ from: stranger })])
+    add(kept, [await claim({ hash: Buffer.alloc(32, 9) }), await claim({ from: stranger })])
     assert.deepEqual([kept.expected(0), kept.claimed().count], [undefined, 0])
-    await kept.add([await claim({ from: await newIdentity() })])
+    add(kept, [await claim({ from: await newIdentity() })])
     assert.deepEqual(
       kept.expected(0)?.map((hash) => Buffer.from(hash).equals(blob.hash(0))),
       [true, true]
@@ -148,7 +155,7 @@ describe('claims', () => {
 describe('the map', () => {
   test('comes before claims; a proven one replaces a word, and nothing replaces it', async () => {
     const kept = book()
-    await kept.add([await claim({ first: 1, hash: Buffer.alloc(32, 9) })])
+    add(kept, [await claim({ first: 1, hash: Buffer.alloc(32, 9) })])
     const word = Buffer.alloc(blob.map.byteLength, 1)
     assert.equal(kept.setMap(word, false), true)
     assert.deepEqual([kept.hasMap, kept.mapProven], [true, false])
@@ -169,7 +176,7 @@ describe('the map', () => {
 
   test('that is dropped leaves the claims', async () => {
     const kept = book()
-    await kept.add([await claim({ first: 4 })])
+    add(kept, [await claim({ first: 4 })])
     kept.setMap(Buffer.alloc(blob.map.byteLength), false)
     kept.dropMap()
     assert.deepEqual([kept.hasMap, kept.expected(0), kept.expected(4)?.length], [false, undefined, 1])

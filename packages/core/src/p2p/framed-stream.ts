@@ -94,14 +94,16 @@ export class FramedStream {
     return this.#outflow?.()
   }
 
-  /** Sends a control message. @returns whether there is room for more; see {@link drained}. */
-  send(message: object): boolean {
-    return this.sendRaw(encodeFrame(message))
+  /** Sends control messages, all at once. @returns whether there is room for more; see {@link drained}. */
+  send(...messages: object[]): boolean {
+    const frames = messages.map(encodeFrame)
+    const [only] = frames
+    return this.sendRaw(only !== undefined && frames.length === 1 ? only : Buffer.concat(frames))
   }
 
   /** Sends payload as it is. `bytes` must not change afterwards: it is kept until it is on its way. */
   sendRaw(bytes: Uint8Array): boolean {
-    if (!this.open) return false
+    if (!this.open || bytes.byteLength === 0) return this.open
     try {
       this.#stream.send(bytes)
     } catch (cause) {

@@ -6,7 +6,7 @@
  *             unwatch {blob}
  *   holder  → state {blob, size, bits, load}   first answer: the pieces held now (no bits: none, or blob unknown)
  *             have {blob, pieces, load}        pieces held since; batched, the first of a batch leaves at once
- *             claims {blob, claims}            go before the first have of a piece whose map is not proven
+ *             claims {blob, claims}            encoded one by one; go before the first have of a piece whose map is not proven
  *             map {blob, size, hashes}         this host's word on a blob that it holds whole; answers watch {map: true}
  *             gone {blob}                      evicted: nothing of it is held any more
  *
@@ -23,7 +23,6 @@
  * Versions: a host that speaks a newer version registers both ids; where two hosts share none, PEER_VERSION says so.
  */
 import { z } from 'zod'
-import { claimSchema } from '../claims.ts'
 import { bytesField, digestField, loadField, pieceField, piecesField, sizeField } from './fields.ts'
 
 export const OBSERVE_PROTOCOL = '/layerswarm/observe/1'
@@ -34,6 +33,8 @@ export const MAX_OBSERVE_MESSAGE = 4 * 1024 * 1024
 export const MAX_GET_MESSAGE = 4096
 /** Claims that one message carries, of some 600 bytes each. */
 export const MAX_LISTED_CLAIMS = 512
+/** Of eight hashes and its lease, with the longest names that its fields take. */
+export const MAX_CLAIM_BYTES = 2048
 /** Blobs that one neighbour may watch at once: an image has some hundred layers at most. */
 export const MAX_WATCHED_BLOBS = 4096
 /** Requests that may wait on one get stream. */
@@ -45,10 +46,13 @@ export const observeRequest = z.discriminatedUnion('t', [
 ])
 export type ObserveRequest = z.infer<typeof observeRequest>
 
+/** An encoded claim, whole: whoever has it already need not look into it. */
+const claimField = bytesField.refine((bytes) => bytes.byteLength <= MAX_CLAIM_BYTES, 'a claim too long')
+
 export const observeUpdate = z.discriminatedUnion('t', [
   z.object({ t: z.literal('state'), blob: digestField, size: sizeField, bits: bytesField.optional(), load: loadField }),
   z.object({ t: z.literal('have'), blob: digestField, pieces: piecesField, load: loadField }),
-  z.object({ t: z.literal('claims'), blob: digestField, claims: z.array(claimSchema).max(MAX_LISTED_CLAIMS) }),
+  z.object({ t: z.literal('claims'), blob: digestField, claims: z.array(claimField).max(MAX_LISTED_CLAIMS) }),
   z.object({ t: z.literal('map'), blob: digestField, size: sizeField, hashes: bytesField }),
   z.object({ t: z.literal('gone'), blob: digestField })
 ])

@@ -121,7 +121,9 @@ export class AgentEndpoint implements AsyncDisposable {
       const claims: Claim[] = []
       for (const claim of evidence.claims) {
         const ours = claim.blob === evidence.blob && claim.lease?.by === this.#deps.identity.id
-        if (ours && (await verifyClaim(claim))) claims.push(claim)
+        if (!ours) continue
+        await new Promise(setImmediate)
+        if (verifyClaim(claim)) claims.push(claim)
       }
       if (claims.length > 0 && this.#sessions.get(host) === session) {
         this.#apply({ type: 'message', host, message: { ...evidence, claims } })
