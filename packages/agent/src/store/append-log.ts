@@ -8,11 +8,18 @@ export async function writeFully(file: FileHandle, bytes: Uint8Array, position: 
   }
 }
 
-/** Appends records in order, those that come while a write is under way together in the next. */
+/** A record that is only noted is written after this at the latest, ms: what a process that is killed forgets. */
+const LAG_MS = 100
+/** Bytes noted at which they are written at once. */
+const LAG_BYTES = 64 * 1024
+
+/** Appends records in order, those that come within a short time together. */
 export class AppendLog {
   readonly #use: <T>(work: (file: FileHandle) => Promise<T>) => Promise<T>
   #end: number
   #pending: Uint8Array[] = []
+  #pendingBytes = 0
+  #timer: NodeJS.Timeout | undefined
   #next: Promise<void> | undefined
   #current: Promise<void> = Promise.resolve()
 
@@ -22,29 +29,57 @@ export class AppendLog {
     this.#end = end
   }
 
-  /** Resolves once the record is in the file. */
+  /** Appends the record soon. One that cannot be written is lost, and with it what it says: that is found out anew. */
+  note(record: Uint8Array): void {
+    this.#pending.push(record)
+    this.#pendingBytes += record.byteLength
+    if (this.#pendingBytes >= LAG_BYTES) this.#flushSoon().catch(() => undefined)
+    else this.#timer ??= setTimeout(() => this.#flushSoon().catch(() => undefined), LAG_MS)
+  }
+
+  /** Resolves once the record is in the file, and all before it. */
   async append(record: Uint8Array): Promise<void> {
     this.#pending.push(record)
+    await this.#flushSoon()
+  }
+
+  /** Resolves once all records are in the file, or could not be written. */
+  async flush(): Promise<void> {
+    if (this.#pending.length > 0) await this.#flushSoon().catch(() => undefined)
+    else await this.#current.catch(() => undefined)
+  }
+
+  /** Forgets what was only noted, and resolves once nothing is under way: nobody will read the file. */
+  async end(): Promise<void> {
+    this.#take()
+    await (this.#next ?? this.#current).catch(() => undefined)
+  }
+
+  #flushSoon(): Promise<void> {
     this.#next ??= this.#current.then(
       () => this.#flush(),
       () => this.#flush()
     )
-    await this.#next
+    return this.#next
   }
 
-  /** Resolves once nothing is under way. */
-  async settled(): Promise<void> {
-    await (this.#next ?? this.#current).catch(() => {})
+  #take(): Uint8Array {
+    clearTimeout(this.#timer)
+    this.#timer = undefined
+    const batch = Buffer.concat(this.#pending)
+    this.#pending = []
+    this.#pendingBytes = 0
+    return batch
   }
 
   #flush(): Promise<void> {
-    const batch = Buffer.concat(this.#pending)
-    this.#pending = []
+    const batch = this.#take()
     this.#next = undefined
-    this.#current = this.#use(async (file) => {
-      await writeFully(file, batch, this.#end)
-      this.#end += batch.byteLength
-    })
+    if (batch.byteLength > 0)
+      this.#current = this.#use(async (file) => {
+        await writeFully(file, batch, this.#end)
+        this.#end += batch.byteLength
+      })
     return this.#current
   }
 }

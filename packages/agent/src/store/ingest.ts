@@ -114,7 +114,7 @@ export class Ingest {
     const bound = this.#blob.layout.pieces * CLAIMS_PER_PIECE
     for (const claim of claims) {
       if (this.#claims.length >= bound || !this.#keep(claim)) continue
-      this.#log.append(claimRecord(claim)).catch(() => {})
+      this.#log.note(claimRecord(claim))
     }
   }
 
@@ -165,7 +165,7 @@ export class Ingest {
     await this.#alone(async () => {
       await this.#whole.stop()
       await this.#whole.reset()
-      await this.#log.settled()
+      await this.#log.flush()
       await this.#deps.pool.forget(this.#sideKey)
     })
   }
@@ -173,7 +173,7 @@ export class Ingest {
   async #promote(): Promise<void> {
     this.#sealed = true
     try {
-      await this.#log.settled()
+      await this.#log.end()
       await this.#deps.pool.forget(this.#sideKey)
       await this.#blob.use(async (file) => {
         await file.datasync()
@@ -201,7 +201,6 @@ export class Ingest {
     if (!good) throw new LayerswarmError('PIECE_MISMATCH', { detail: `piece ${piece} of ${digest}` })
     const put = async (): Promise<void> => {
       await this.#blob.use((file) => writeFully(file, bytes, pieceStart(layout, piece)))
-      await this.#log.append(pieceRecord(piece, hash))
     }
     try {
       await put()
@@ -209,6 +208,7 @@ export class Ingest {
       if (!isLayerswarmError(error, 'STORE_FULL') || !(await this.#deps.relieve(bytes.byteLength))) throw error
       await put()
     }
+    this.#log.note(pieceRecord(piece, hash))
     this.#hashes.set(hash, piece * PIECE_HASH_BYTES)
     if (only) this.#proven = true
     const claim = await vouch?.(hash)
@@ -230,7 +230,7 @@ export class Ingest {
     const record = await files.readSide(digest)
     if (record === undefined || record.layout.size !== layout.size || record.layout.pieceSize !== layout.pieceSize) {
       await files.removePartial(digest)
-      await this.#log.append(headerRecord(digest, layout))
+      this.#log.note(headerRecord(digest, layout))
       if (layout.size === 0) this.#proven = digestOf(new Uint8Array(0), digest) === digest
       return 0
     }

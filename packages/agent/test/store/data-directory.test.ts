@@ -143,12 +143,15 @@ test('a blob that was removed behind our back is no longer held', async () => {
 test('the record of a blob whose commit was cut off after its move goes', async () => {
   await using dir = await TempDir.make()
   const blob = fixtureBlob(COMMITTED)
+  const side = ingestPath(dir, blob.digest, 'side')
   {
     await using store = await openStore(dir)
-    await using partial = await store.begin(blob.digest, blob.layout)
-    await writeAll(partial, blob)
-    const side = ingestPath(dir, blob.digest, 'side')
+    {
+      await using partial = await store.begin(blob.digest, blob.layout)
+      await writeAll(partial, blob)
+    }
     const record = await readFile(side)
+    await using partial = await store.begin(blob.digest, blob.layout)
     await partial.commit()
     await writeFile(side, record)
   }

