@@ -1,5 +1,6 @@
-import { HAVE_BATCH_MS } from '@layerswarm/agent/peers/observe-server.ts'
+import { COMMON_BATCH_MS, HAVE_BATCH_MS } from '@layerswarm/agent/peers/have-batches.ts'
 import { MAX_UPLOADS, SHORTEST_MS, UPLOADS } from '@layerswarm/agent/peers/uploads.ts'
+import { isCommon } from '@layerswarm/agent/swarm/derived.ts'
 import type { SwarmCommand, SwarmEvent } from '@layerswarm/agent/swarm/messages.ts'
 import { nextUpload } from '@layerswarm/agent/swarm/policy.ts'
 import { step } from '@layerswarm/agent/swarm/scheduler.ts'
@@ -27,7 +28,16 @@ interface Watched {
   readonly watchers: Set<SimHost>
   pending: number[]
   flushedAt: number
-  flushing: boolean
+  dueAt: number
+}
+
+export interface SimHostOptions {
+  readonly id: string
+  readonly zone: string
+  /** Bytes a second of its link. */
+  readonly rate: number
+  readonly reads?: number | undefined
+  readonly registryShare: number
 }
 
 /** One agent in virtual time: the shipped scheduler, with links, neighbours and a tracker that are simulated. */
@@ -49,6 +59,8 @@ export class SimHost {
   #active = 0
   #blocked = 0
   readonly #fetches = new Map<number, () => void>()
+  /** Its part of the registry's link beside those of other hosts. */
+  readonly registryShare: number
   dead = false
   startedAt = 0
   finishedAt: number | undefined
@@ -58,7 +70,7 @@ export class SimHost {
 
   constructor(
     world: World,
-    { id, zone, rate, reads }: { readonly id: string; readonly zone: string; readonly rate: number; readonly reads?: number | undefined },
+    { id, zone, rate, reads, registryShare }: SimHostOptions,
     wants: readonly { digest: Digest; layout: PieceLayout }[]
   ) {
     this.#world = world
@@ -68,6 +80,7 @@ export class SimHost {
     this.down = new Link(rate)
     this.#wants = wants
     this.#client = new SimClient(wants, reads ?? 0, { has: this.has, dispatch: (event) => this.dispatch(event) })
+    this.registryShare = registryShare
     this.state = createState(id, world.random, true)
   }
 
@@ -153,7 +166,8 @@ export class SimHost {
         if (piece === 0 && run.first !== 0 && !this.#world.registry.ranged) this.dispatch({ type: 'noRange', blob })
         this.land(blob, piece, 'registry')
       },
-      () => this.dispatch({ type: 'fetchEnded', blob, fetch })
+      () => this.dispatch({ type: 'fetchEnded', blob, fetch }),
+      this.registryShare
     )
     this.#fetches.set(fetch, stop)
   }
@@ -189,7 +203,7 @@ export class SimHost {
     if (this.dead) return
     let watched = this.#watched.get(blob)
     if (watched === undefined) {
-      watched = { watchers: new Set(), pending: [], flushedAt: Number.NEGATIVE_INFINITY, flushing: false }
+      watched = { watchers: new Set(), pending: [], flushedAt: Number.NEGATIVE_INFINITY, dueAt: Number.POSITIVE_INFINITY }
       this.#watched.set(blob, watched)
     }
     watched.watchers.add(watcher)
@@ -208,10 +222,14 @@ export class SimHost {
     const watched = this.#watched.get(blob)
     if (watched === undefined) return
     watched.pending.push(piece)
-    if (watched.flushing) return
-    watched.flushing = true
-    this.#world.queue.at(Math.max(this.#world.queue.now, watched.flushedAt + HAVE_BATCH_MS), () => {
-      watched.flushing = false
+    const known = this.state.blobs.get(blob)
+    const batch = known !== undefined && isCommon(known, piece) ? COMMON_BATCH_MS : HAVE_BATCH_MS
+    const at = Math.max(this.#world.queue.now, watched.flushedAt + batch)
+    if (at >= watched.dueAt) return
+    watched.dueAt = at
+    this.#world.queue.at(at, () => {
+      if (watched.dueAt !== at) return
+      watched.dueAt = Number.POSITIVE_INFINITY
       watched.flushedAt = this.#world.queue.now
       const pieces = watched.pending
       watched.pending = []

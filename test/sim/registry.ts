@@ -11,6 +11,10 @@ interface Stream {
   readonly downlink: Link
   readonly onPiece: (piece: number) => void
   readonly onEnd: () => void
+  /** Its part of the link beside those of others. */
+  readonly share: number
+  /** Pieces sent over its share, and what a stream that begins later starts from: who has least is next. */
+  turn: number
   next: number
   /** When its connection takes the next piece. */
   readyAt: number
@@ -18,13 +22,14 @@ interface Stream {
   stopped: boolean
 }
 
-/** The registry: ranged transfers that share its uplink piece by piece. */
+/** The registry: ranged transfers that share its uplink piece by piece, alike or by their shares. */
 export class SimRegistry {
   readonly #queue: EventQueue
   readonly #uplink: Link
   readonly #firstByte: number
   readonly #streams = new Set<Stream>()
   #busy = false
+  #turn = 0
   /** Bytes sent, those of transfers that were stopped included. */
   sent = 0
   readonly ranged: boolean
@@ -40,11 +45,24 @@ export class SimRegistry {
   }
 
   /** @returns how to stop it */
-  fetch(layout: PieceLayout, run: PieceRun, downlink: Link, onPiece: (piece: number) => void, onEnd: () => void): () => void {
+  fetch(layout: PieceLayout, run: PieceRun, downlink: Link, onPiece: (piece: number) => void, onEnd: () => void, share = 1): () => void {
     const whole = this.ranged ? run : { first: 0, count: layout.pieces }
-    const stream: Stream = { layout, run: whole, downlink, onPiece, onEnd, next: whole.first, readyAt: 0, underway: 0, stopped: false }
+    const stream: Stream = {
+      layout,
+      run: whole,
+      downlink,
+      onPiece,
+      onEnd,
+      share,
+      turn: 0,
+      next: whole.first,
+      readyAt: 0,
+      underway: 0,
+      stopped: false
+    }
     this.#queue.after(this.#firstByte, () => {
       if (stream.stopped) return
+      stream.turn = this.#turn
       this.#streams.add(stream)
       this.#send()
     })
@@ -56,15 +74,19 @@ export class SimRegistry {
 
   #send(): void {
     if (this.#busy) return
+    let next: Stream | undefined
     for (const stream of this.#streams) {
       if (stream.underway >= WINDOW || stream.readyAt > this.#queue.now) continue
-      // Round robin: who was served goes to the end.
-      this.#streams.delete(stream)
-      const piece = stream.next++
-      if (stream.next < stream.run.first + stream.run.count) this.#streams.add(stream)
-      this.#sendPiece(stream, piece)
-      return
+      if (next === undefined || stream.turn < next.turn) next = stream
     }
+    if (next === undefined) return
+    // Round robin among equals: who was served goes to the end.
+    this.#streams.delete(next)
+    this.#turn = next.turn
+    next.turn += 1 / next.share
+    const piece = next.next++
+    if (next.next < next.run.first + next.run.count) this.#streams.add(next)
+    this.#sendPiece(next, piece)
   }
 
   #sendPiece(stream: Stream, piece: number): void {

@@ -8,6 +8,7 @@ const reads = 3
 const KIB = 1024
 const small = { layers: Array.from({ length: 64 }, () => 200 * KIB), reads }
 const mixed = { layers: [128 * KIB * KIB, ...small.layers], reads }
+const three = { layers: [128, 96, 32].map((m) => m * KIB * KIB) }
 const slowLink = { rate: 10_000_000 }
 
 /** Every situation the policy is judged in. `n` up to 200 runs in the tests, the rest by `node test/sim/run.ts all`. */
@@ -58,6 +59,9 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
     kills: { count: 3, each: 5000 }
   },
   'the same, arriving over 10 s': { layers: [128, 96, 32].map((m) => m * 1024 ** 2), hosts: 12, rate: 10_000_000, arrivals: 10_000 },
+  'the same, over 1 s, registry connections uneven by 4': { ...three, ...slowLink, hosts: 12, arrivals: 1000, uneven: 4 },
+  '64 MiB at 80 Mbit/s, over 1 s, uneven by 4, 12': { layers: [64 * KIB * KIB], ...slowLink, hosts: 12, arrivals: 1000, uneven: 4 },
+  'flash crowd over 1 s, uneven by 4, 50': { ...gib, hosts: 50, arrivals: 1000, uneven: 4 },
   '64 layers of 200 KiB, 12': { layers: Array.from({ length: 64 }, () => 200 * 1024), hosts: 12 },
   '64 layers of 200 KiB, 12 at 80 Mbit/s': { layers: Array.from({ length: 64 }, () => 200 * 1024), hosts: 12, rate: 10_000_000 },
   '64 small layers, read 3 at a time, over 0.1 s, 12': { ...small, hosts: 12, arrivals: 100 },

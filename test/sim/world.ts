@@ -23,6 +23,8 @@ export interface Scenario {
   readonly ranged?: boolean
   /** What the registry gives one connection, over a host's link. */
   readonly perConnection?: number
+  /** Connections that compete for the registry's link get unequal parts of it: the largest over the smallest. */
+  readonly uneven?: number
   /** Share of hosts whose link has a tenth of the rate. */
   readonly slow?: number
   readonly slowKnown?: boolean
@@ -107,7 +109,13 @@ export class World {
     for (let i = 0; i < scenario.hosts; i++) {
       const host = new SimHost(
         this,
-        { id: `h${i}`, zone: `z${i % (scenario.zones ?? 1)}`, rate: slow.has(i) ? rate / 10 : rate, reads: scenario.reads },
+        {
+          id: `h${i}`,
+          zone: `z${i % (scenario.zones ?? 1)}`,
+          rate: slow.has(i) ? rate / 10 : rate,
+          reads: scenario.reads,
+          registryShare: scenario.uneven === undefined ? 1 : scenario.uneven ** this.random()
+        },
         wants
       )
       this.hosts.push(host)
