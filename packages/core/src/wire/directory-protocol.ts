@@ -6,11 +6,12 @@
  *         hold       complete blobs held (full: the list replaces what was said before) and dropped
  *         partial    a blob being fetched, with what is there and the leases in hand; after hello, when there is one
  *         plan       I want these blobs (an image's layers, in manifest order); answered by plan with the same id
- *         report     progress on leases, each 100 ms while some are held (until
- *                    all their pieces are spread), and at once when a leased run is there. All of it
- *                    since the last report: got, pieces that this host fetched from the registry; spread, pieces of those
- *                    that a peer announced; bytes that the registry sent for this blob, those of a fetch without a lease
- *                    included. whole: the registry ignores Range and streams the blob to this host from byte 0
+ *         report     progress on leases of one blob, at once when a leased run is there, else at most each 100 ms. Without
+ *                    news one such report, of any blob, each 100 ms while leases of some are held (until all their pieces
+ *                    are spread). All of it since the last report: got, pieces that this host fetched from the registry;
+ *                    spread, pieces of those that a peer announced; bytes that the registry sent for this blob, those of a
+ *                    fetch without a lease included. whole: the registry ignores Range and streams the blob to this host
+ *                    from byte 0
  *         release    leases given back; bar: never lease this blob to me again (no access, too slow)
  *         peers      fewer than enough live neighbours for this blob: name more
  *         orphans    idle, and these pieces are at no neighbour

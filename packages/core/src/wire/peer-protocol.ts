@@ -14,7 +14,8 @@
  * one after another, never interleaved.
  *   opener  → get {id, blob, piece, received, elapsed}   bytes that the asker has received since it began to fetch, and for
  *                                              how long it has, ms: who fares worst is served first
- *             cancel {id}                      a waiting request; a running one is ended by resetting the stream
+ *             cancel {id}                      a waiting request; one that runs is answered all the same, unless the opener
+ *                                              resets the stream
  *   holder  → data {id, length, load}          then `length` raw bytes
  *             no {id, reason, load}            gone: no longer held; missing: not held yet; cancelled
  *
