@@ -185,7 +185,8 @@ export class SwarmContentService implements ContentService {
         log.debug({ digest: layer.digest, error: describeError(error) }, 'a layer could not be fetched ahead')
       }
     }
-    if (image !== undefined) wanted.sort((a, b) => indexIn(image, a.digest) - indexIn(image, b.digest))
+    // In the order in which clients read: from the one that is asked for on. They may have had those before it for long.
+    if (image !== undefined) wanted.sort((a, b) => placeAfter(image, ref.digest, a.digest) - placeAfter(image, ref.digest, b.digest))
     const group = { blobs: wanted.map(({ digest }) => digest), readers: 0, leftAt: 0 }
     for (const digest of group.blobs) this.#groups.set(digest, group)
     // Nobody may ever join: the blob that was asked for may be complete before.
@@ -216,6 +217,8 @@ export class SwarmContentService implements ContentService {
   }
 }
 
-function indexIn(image: Image, digest: Digest): number {
-  return image.layers.findIndex((layer) => layer.digest === digest)
+/** The place of a layer among those of its image, counted from `first` on and around. */
+function placeAfter({ layers }: Image, first: Digest, digest: Digest): number {
+  const indexOf = (wanted: Digest) => layers.findIndex((layer) => layer.digest === wanted)
+  return (indexOf(digest) - indexOf(first) + layers.length) % layers.length
 }

@@ -6,7 +6,7 @@ import { degreeOf } from '../state/facts.ts'
 import type { Campaign, FleetState, Host } from '../state/model.ts'
 import { dropLease, holderOf, isWaiting, putBack } from './campaign.ts'
 import { draw, introduce } from './handout.ts'
-import { handOut, isEligible, refillAndTell } from './leases.ts'
+import { handOut, isEligible, refillAndTell, tryHold } from './leases.ts'
 import { DEGREE_HARD_CAP, ORPHAN_MS } from './limits.ts'
 import { type Outbox, send } from './messages.ts'
 
@@ -23,7 +23,13 @@ export function takeOrphans(state: FleetState, host: Host, digest: Digest, piece
   const named = new Set<Host>()
   const again: number[] = []
   for (const run of new Set(pieces.map(runOf))) {
-    if (run >= campaign.runs || isWaiting(campaign, run)) continue
+    if (run >= campaign.runs) continue
+    if (isWaiting(campaign, run)) {
+      // It waits for somebody with less to do, and a client waits for it.
+      const holder = campaign.candidates.has(host) ? tryHold(campaign, host, now) : undefined
+      if (holder !== undefined) refillAndTell(state, holder, now, out)
+      continue
+    }
     const at = campaign.orphaned.get(run)
     if (at !== undefined && now - at < ORPHAN_MS) continue
     campaign.orphaned.set(run, now)

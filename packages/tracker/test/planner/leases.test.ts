@@ -103,6 +103,15 @@ test('the first blob of another plan is leased at once, however much the host ha
   )
 })
 
+test('a layer that a client waits for is leased to a host however much it has in hand', () => {
+  const fleet = new TestFleet()
+  fleet.join('a')
+  fleet.plan('a', smallLayers)
+  fleet.run(500, ['a'], smallLayers[0]?.digest)
+  fleet.say('a', { t: 'orphans', blob: smallLayers[40]?.digest as Digest, pieces: [0] })
+  assert.deepEqual(smallLeasedTo(fleet, 'a'), [0, 1, 2, 3, 4, 5, 40])
+})
+
 test('a slow host gets nothing because the others are busy', () => {
   const fleet = new TestFleet()
   fleet.join('a')
