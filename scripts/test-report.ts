@@ -13,11 +13,18 @@ interface FileState {
   readonly path: string[]
 }
 
+/** Where an event comes from. */
+interface Origin {
+  /** The file that the test stands in. */
+  readonly file?: string | undefined
+  /** The file that was run, which may have the test from another; unknown to older versions of Node. */
+  readonly entryFile?: string | undefined
+}
+
 /** What the events of tests that ended have in common. */
-interface EndedTest {
+interface EndedTest extends Origin {
   readonly name: string
   readonly nesting: number
-  readonly file?: string | undefined
   readonly line?: number | undefined
   readonly skip?: string | boolean | undefined
   readonly todo?: string | boolean | undefined
@@ -43,22 +50,22 @@ export class TestReport {
   take(event: TestEvent): void {
     switch (event.type) {
       case 'test:start':
-        this.#state(event.data.file).path[event.data.nesting] = event.data.name
+        this.#state(event.data).path[event.data.nesting] = event.data.name
         break
       case 'test:pass':
         if (isLeftOut(event.data)) this.#skip(event.data)
-        else if (event.data.details.type !== 'suite') this.#state(event.data.file).passed += 1
+        else if (event.data.details.type !== 'suite') this.#state(event.data).passed += 1
         break
       case 'test:fail':
         if (isLeftOut(event.data)) this.#skip(event.data)
         else this.#fail(event.data)
         break
       case 'test:diagnostic':
-        if (event.data.nesting > 0 || !isCount(event.data.message)) this.#state(event.data.file).notes.push(event.data.message)
+        if (event.data.nesting > 0 || !isCount(event.data.message)) this.#state(event.data).notes.push(event.data.message)
         break
       case 'test:stdout':
       case 'test:stderr': {
-        const state = this.#state(event.data.file)
+        const state = this.#state(event.data)
         state.output = (state.output + event.data.message).slice(-MAX_OUTPUT)
         break
       }
@@ -80,22 +87,22 @@ export class TestReport {
   }
 
   #skip(test: EndedTest): void {
-    this.#state(test.file).skipped += 1
+    this.#state(test).skipped += 1
     const reason = [test.skip, test.todo].find((said) => typeof said === 'string' && said !== '')
     this.skipped.push(`${this.#nameOf(test)}${reason === undefined ? '' : `: ${reason}`}`)
   }
 
   /** Where a test stands, and its name with those of the suites that it is in. */
-  #nameOf({ file, line = 1, name, nesting }: EndedTest): string {
-    const place = file === undefined ? '' : `${relative(this.#root, file)}:${line}`
-    return `${place} ${[...this.#state(file).path.slice(0, nesting), name].join(' > ')}`
+  #nameOf(test: EndedTest): string {
+    const place = test.file === undefined ? '' : `${relative(this.#root, test.file)}:${test.line ?? 1}`
+    return `${place} ${[...this.#state(test).path.slice(0, test.nesting), test.name].join(' > ')}`
   }
 
   #fail(test: EndedTest & { readonly details: { readonly error: Error; readonly type?: string | undefined } }): void {
     const { error } = test.details
     // A suite fails because a test in it does, which is told already.
     if (test.details.type === 'suite' && 'failureType' in error && error.failureType === 'subtestsFailed') return
-    const state = this.#state(test.file)
+    const state = this.#state(test)
     // A file that fails outside of its tests is reported as a test by the file's own path.
     const name = this.#nameOf(test.name === test.file ? { ...test, name: 'outside of its tests' } : test)
     this.#failures.push(name)
@@ -103,16 +110,16 @@ export class TestReport {
     state.failures.push(`✖ ${name}\n${shorten(cause)}`)
   }
 
-  #state(file = ''): FileState {
-    const known = this.#files.get(file)
+  #state({ file = '', entryFile = file }: Origin): FileState {
+    const known = this.#files.get(entryFile)
     if (known !== undefined) return known
     const state: FileState = { passed: 0, skipped: 0, failures: [], notes: [], output: '', path: [] }
-    this.#files.set(file, state)
+    this.#files.set(entryFile, state)
     return state
   }
 
   #closeFile(file: string, durationMs: number | undefined): void {
-    const state = this.#state(file)
+    const state = this.#state({ file })
     this.#files.delete(file)
     const failed = state.failures.length
     if (state.passed + state.skipped + failed === 0) return
