@@ -26,6 +26,7 @@ import {
   FIRST_PLAN_RUNS,
   FIRST_RUNS,
   LEASE_AHEAD_MS,
+  LEASE_LONGEST_MS,
   MAX_FAILURES,
   MAX_RUNS_PER_HOLDER,
   MAX_STATED_RATES,
@@ -43,7 +44,9 @@ export function targetOf(holder: Holder): number {
   const { campaign, host } = holder
   if (host.meter.rate === undefined) return FIRST_RUNS
   const ahead = Math.ceil((host.meter.rate * LEASE_AHEAD_MS) / 1000 / runBytes(campaign, 0))
-  const floor = Math.max(FIRST_RUNS, Math.ceil(RUNS_OUT_PER_BLOB / Math.max(1, campaign.holders.size)))
+  const share = Math.ceil(RUNS_OUT_PER_BLOB / Math.max(1, campaign.holders.size))
+  const inTime = FIRST_RUNS + Math.floor((host.meter.rate * LEASE_LONGEST_MS) / 1000 / runBytes(campaign, 0))
+  const floor = Math.max(FIRST_RUNS, Math.min(share, inTime))
   return Math.min(MAX_RUNS_PER_HOLDER, Math.max(floor, ahead))
 }
 

@@ -25,6 +25,11 @@ export const LATE_SHARE = 0.1
 export const FIRST_RUNS = 2
 /** A holder has leases for as long as this, ms: more than a report and its answer take. */
 export const LEASE_AHEAD_MS = 250
+/**
+ * What a holder gets so that enough is out takes it no longer than this, ms: on a slow link the first host that asks would
+ * have half of a blob in hand, and those that ask a moment later wait for its uplink.
+ */
+export const LEASE_LONGEST_MS = 1_000
 /** Leases out per blob at least, so that few holders are never short of work between two reports. */
 export const RUNS_OUT_PER_BLOB = 16
 /** Leases of one holder and blob at most: what is lost with a host that dies. */

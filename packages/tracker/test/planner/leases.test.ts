@@ -139,12 +139,16 @@ test('a holder gets as many runs as it fetches in 250 ms, within bounds', () => 
   assert.equal(fleet.of('c', 'leases').at(-1)?.grant.length, 32)
 })
 
-test('a lone holder is never short: 16 runs at least', () => {
-  const fleet = new TestFleet()
-  assert.deepEqual(fleet.ask('a', blob), [0, 1])
-  fleet.now += 1000
-  fleet.report('a', blob.digest, piecesOf(0, 1))
-  assert.equal(fleet.of('a', 'leases').at(-1)?.grant.length, 16)
+test('a lone holder is never short: 16 runs, where it fetches them in about a second', () => {
+  const grantAfter = (ms: number) => {
+    const fleet = new TestFleet()
+    assert.deepEqual(fleet.ask('a', blob), [0, 1])
+    fleet.now += ms
+    fleet.report('a', blob.digest, piecesOf(0, 1))
+    return fleet.of('a', 'leases').at(-1)?.grant.length
+  }
+  assert.equal(grantAfter(100), 16)
+  assert.equal(grantAfter(1000), 4, 'hosts that ask a moment later would wait for its uplink')
 })
 
 test('the last runs are shared out, not taken by one', () => {
@@ -175,7 +179,7 @@ test('a silent holder loses its runs to others after a while and is told; new le
   fleet.run(SILENT_MS - 100, ['b'], blob.digest)
   assert.deepEqual(fleet.of('a', 'leases'), [])
   // Its own runs are not moving either, but b speaks.
-  fleet.report('b', blob.digest, piecesOf(2, 3), piecesOf(2, 3))
+  fleet.report('b', blob.digest, piecesOf(2, 3), piecesOf(2, 3), 40 * RUN_BYTES)
   fleet.run(200, ['b'], blob.digest)
   assert.deepEqual(fleet.of('a', 'leases').at(-1)?.revoke, [0, 1])
   const again = fleet
