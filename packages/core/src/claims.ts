@@ -78,7 +78,10 @@ export function encodeClaim(claim: Claim): Uint8Array {
 
 /** What {@link encodeClaim} made, signatures unchecked. @throws {LayerswarmError} PEER_PROTOCOL for anything else */
 export function decodeClaim(bytes: Uint8Array): Claim {
-  return decodeMessage(claimSchema, bytes)
+  const claim = decodeMessage(claimSchema, bytes)
+  // A copy: the bytes are part of a message, and a claim outlives it.
+  encodings.set(claim, bytes.slice())
+  return claim
 }
 
 /** Hosts and trackers whose keys are kept at hand: making one costs as much as checking a signature. */
