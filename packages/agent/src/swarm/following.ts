@@ -33,7 +33,7 @@ export class Following implements AsyncDisposable {
   async #followPeers(): Promise<void> {
     for await (const event of this.#deps.peers.events({ signal: this.#stop.signal })) {
       if (event.type !== 'watched') this.#deps.dispatch(event)
-      else this.#deps.dispatch({ type: 'up', peer: event.peer })
+      else this.#deps.dispatch({ type: 'up', peer: event.peer, blob: event.blob })
     }
   }
 

@@ -25,7 +25,8 @@ export type SwarmEvent =
   | { readonly type: 'map'; readonly blob: Digest; readonly proven: boolean }
   | { readonly type: 'mapFailed'; readonly blob: Digest; readonly vouched: PieceSet }
   | { readonly type: 'vouched'; readonly blob: Digest; readonly run: PieceRun }
-  | { readonly type: 'up'; readonly peer: string }
+  /** It is connected; and it fetches the blob, where one is named. */
+  | { readonly type: 'up'; readonly peer: string; readonly blob?: Digest }
   | { readonly type: 'down'; readonly peer: string }
   | {
       readonly type: 'available'

@@ -1,11 +1,12 @@
 /** Hosts that come, go, fall silent and are heard again. */
 
+import type { Digest } from '@layerswarm/core/digest.ts'
 import { removeHolder, removeRequest, setSuspect } from './derived.ts'
 import { fetchInstead } from './leases.ts'
 import type { SwarmCommand } from './messages.ts'
 import { isStalled } from './policy.ts'
 import type { BlobState, Neighbour, SwarmState } from './state.ts'
-import { neighboursInZone } from './zones.ts'
+import { neighboursOfUse } from './zones.ts'
 
 /** With fewer live neighbours than this the tracker is asked for more. */
 const ENOUGH_NEIGHBOURS = 12
@@ -15,11 +16,13 @@ const ASK_MOST_MS = 5000
 /** A host that holds everything has no news to send: after this long it is tried again, and then after twice as long, ms. */
 const PROBATION_MS = 2000
 
-export function neighbourUp(state: SwarmState, peer: string, now: number): SwarmCommand[] {
+export function neighbourUp(state: SwarmState, peer: string, now: number, watches?: Digest): SwarmCommand[] {
   if (state.banned.has(peer)) return []
+  if (watches !== undefined) state.blobs.get(watches)?.watchers.add(peer)
   if (!state.neighbours.has(peer)) {
     state.neighbours.set(peer, {
       id: peer,
+      metAt: now,
       foreign: state.foreign.has(peer),
       load: 0,
       useful: 0,
@@ -80,7 +83,7 @@ export function stalls(state: SwarmState, now: number): SwarmCommand[] {
 
 /** Asks the tracker for more: once for all blobs of an image, which the same hosts fetch, naming one after another. */
 export function askForNeighbours(state: SwarmState, now: number): SwarmCommand[] {
-  const live = neighboursInZone(state)
+  const live = neighboursOfUse(state)
   if (!state.trackerUp || live >= ENOUGH_NEIGHBOURS) return []
   const pulls = new Map<string, { next: BlobState; askedAt: number }>()
   for (const blob of state.blobs.values()) {

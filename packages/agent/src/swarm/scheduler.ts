@@ -14,7 +14,7 @@ import { askForNeighbours, neighbourDown, neighbourUp, stalls } from './neighbou
 import { chooseHedges, chooseHolder, chooseNeighbour, choosePiece, chooseWithdrawal, requestLimit } from './policy.ts'
 import { arriving } from './progress.ts'
 import { type BlobState, beginToFetch, createBlob, faring, type Neighbour, type SwarmState } from './state.ts'
-import { importAnyway, neighboursInZone, noteZones, takePlace } from './zones.ts'
+import { importAnyway, neighboursOfUse, noteZones, takePlace } from './zones.ts'
 
 /** Neighbours of the own zone beyond which no more are dialled. */
 const MAX_NEIGHBOURS = 20
@@ -40,7 +40,7 @@ function apply(state: SwarmState, event: SwarmEvent, now: number): SwarmCommand[
     case 'peers':
       return meet(state, event.peers)
     case 'up':
-      return neighbourUp(state, event.peer, now)
+      return neighbourUp(state, event.peer, now, event.blob)
     case 'down':
       return neighbourDown(state, event.peer)
     case 'open': {
@@ -68,7 +68,7 @@ function apply(state: SwarmState, event: SwarmEvent, now: number): SwarmCommand[
 /** Connects to hosts that were named. Those of other zones are few by the tracker's choice. */
 function meet(state: SwarmState, peers: readonly PeerAddress[]): SwarmCommand[] {
   noteZones(state, peers)
-  let room = MAX_NEIGHBOURS - neighboursInZone(state)
+  let room = MAX_NEIGHBOURS - neighboursOfUse(state)
   return peers
     .filter(({ id, zone }) => {
       if (id === state.self || state.neighbours.has(id) || state.banned.has(id)) return false

@@ -26,6 +26,7 @@ export interface Request {
 
 export interface Neighbour {
   readonly id: string
+  readonly metAt: number
   /** Of another zone: asked only for what this host imports. */
   foreign: boolean
   /** Uploads it has active and queued, as it last said. */
@@ -69,6 +70,8 @@ export interface BlobState {
   /** Pieces to ask a peer for: missing, verifiable, not requested and not assigned. Derived; see derived.ts. */
   readonly wanted: PieceSet
   readonly requests: Map<number, Request[]>
+  /** Neighbours that are known to fetch it, too. */
+  readonly watchers: Set<string>
   /** What each neighbour has. */
   readonly holders: Map<string, PieceSet>
   /** Number of neighbours of the own zone that have each piece, suspects left out. */
@@ -185,6 +188,7 @@ export function createBlob(
     assigned: new PieceSet(layout.pieces),
     wanted: new PieceSet(layout.pieces),
     requests: new Map(),
+    watchers: new Set(),
     holders: new Map(),
     copies: new Uint16Array(layout.pieces),
     rare: new PieceSet(layout.pieces),

@@ -6,7 +6,7 @@ import { importerOf } from '@layerswarm/core/importer.ts'
 import { runOf } from '@layerswarm/core/piece-layout.ts'
 import type { Gateway, PeerAddress } from '@layerswarm/core/wire/directory-protocol.ts'
 import { refreshImport, setForeign } from './derived.ts'
-import type { BlobState, SwarmState } from './state.ts'
+import type { BlobState, Neighbour, SwarmState } from './state.ts'
 
 /** Hosts of other zones remembered: all that the gateways of many zones and images may meet. */
 const MAX_FOREIGN = 4096
@@ -42,11 +42,20 @@ export function importAnyway(state: SwarmState, blob: BlobState, pieces: Iterabl
   for (const piece of pieces) if (blob.orphans.add(piece)) refreshImport(state, blob, piece)
 }
 
-/** Neighbours of the own zone. */
-export function neighboursInZone(state: SwarmState): number {
-  let count = state.neighbours.size
-  if (state.foreign.size > 0) for (const neighbour of state.neighbours.values()) if (neighbour.foreign) count--
+/**
+ * Neighbours of the own zone that have to do with what is fetched: connections outlive what they were made for, and those
+ * of earlier images, whose hosts have no part in this one, must not stand in the way of others.
+ */
+export function neighboursOfUse(state: SwarmState): number {
+  let count = 0
+  for (const neighbour of state.neighbours.values()) if (!neighbour.foreign && isOfUse(state, neighbour)) count++
   return count
+}
+
+function isOfUse(state: SwarmState, { id, metAt }: Neighbour): boolean {
+  if (metAt >= state.busySince) return true
+  for (const { holders, watchers } of state.blobs.values()) if (holders.has(id) || watchers.has(id)) return true
+  return false
 }
 
 /** Whether a neighbour has `piece` that may be asked for it. */

@@ -115,14 +115,6 @@ describe('whom to ask', () => {
     const peer = { id: 'peer0', addrs: [], name: 'peer0' }
     assert.deepEqual(host.step({ type: 'peers', peers: [peer] }), [])
   })
-
-  test('hosts that are named are dialled: not this one, not neighbours, and no more than twenty', () => {
-    const host = new TestHost()
-    host.up(...range(0, 18).map((i) => `p${i}`))
-    const named = ['me', 'p3', 'x', 'y', 'z'].map((id) => ({ id, addrs: [], name: id }))
-    const dialled = of(host.step({ type: 'peers', peers: named }), 'connect').map(({ peer }) => peer.id)
-    assert.deepEqual(dialled, ['x', 'y'])
-  })
 })
 
 describe('which piece', () => {
