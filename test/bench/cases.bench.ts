@@ -4,7 +4,7 @@
  */
 import { availableParallelism } from 'node:os'
 import { parseArgs } from 'node:util'
-import { type AgentRun, Crowd, last } from './fleet/crowd.ts'
+import { type AgentRun, agentsAre, Crowd, last } from './fleet/crowd.ts'
 import { MIB, median, type Row, rounded } from './measure.ts'
 
 interface Case {
@@ -30,12 +30,13 @@ const { values } = parseArgs({
   options: {
     only: { type: 'string', default: '' },
     rate: { type: 'string', default: '80mbit' },
-    rounds: { type: 'string', default: '5' }
+    rounds: { type: 'string', default: '5' },
+    fresh: { type: 'boolean', default: false }
   }
 })
 const rounds = Number(values.rounds)
 const chosen = CASES.filter(({ name }) => values.only.split(',').some((part) => name.includes(part)))
-process.stdout.write(`links of ${values.rate}, ${availableParallelism()} cores, medians of ${rounds}\n`)
+process.stdout.write(`links of ${values.rate}, ${availableParallelism()} cores, medians of ${rounds}; ${agentsAre(values.fresh)}\n`)
 const rows: Row[] = []
 for (const one of chosen) {
   rows.push(await measure(one))
@@ -44,7 +45,7 @@ for (const one of chosen) {
 console.table(rows)
 
 async function measure({ name, hosts, layers, run }: Case): Promise<Row> {
-  await using crowd = await Crowd.create({ hosts, rate: values.rate, layers })
+  await using crowd = await Crowd.create({ hosts, rate: values.rate, layers, fresh: values.fresh })
   const [bounds, once, lasts, copies]: [number[], number[], number[], number[]] = [[], [], [], []]
   for (let round = 0; round < rounds; round += 1) {
     const alone = await crowd.direct(1)

@@ -6,7 +6,7 @@ import { writeFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { parseArgs } from 'node:util'
 import { chart, type Series } from './fleet/chart.ts'
-import { Crowd, first, last, type Outcome } from './fleet/crowd.ts'
+import { agentsAre, Crowd, first, last, type Outcome } from './fleet/crowd.ts'
 import { MIB, median, type Row, rounded } from './measure.ts'
 
 const { values } = parseArgs({
@@ -16,6 +16,7 @@ const { values } = parseArgs({
     layers: { type: 'string', default: '32,24,8' },
     rounds: { type: 'string', default: '5' },
     'direct-rounds': { type: 'string', default: '5' },
+    fresh: { type: 'boolean', default: false },
     svg: { type: 'string' }
   }
 })
@@ -24,10 +25,10 @@ const sizes = values.layers.split(',').map((mib) => Number(mib) * MIB)
 const rounds = { agents: Number(values.rounds), direct: Number(values['direct-rounds']) }
 const image = `${sizes.reduce((sum, size) => sum + size, 0) / MIB} MiB in ${sizes.length} layers`
 process.stdout.write(
-  `${image}, links of ${values.rate}, ${availableParallelism()} cores, medians of ${rounds.agents}, others of ${rounds.direct}\n`
+  `${image}, links of ${values.rate}, ${availableParallelism()} cores, medians of ${rounds.agents}, others of ${rounds.direct}; ${agentsAre(values.fresh)}\n`
 )
 
-await using crowd = await Crowd.create({ hosts: Math.max(...counts), rate: values.rate, layers: sizes })
+await using crowd = await Crowd.create({ hosts: Math.max(...counts), rate: values.rate, layers: sizes, fresh: values.fresh })
 const alone = await repeat(rounds.agents, () => crowd.direct(1))
 const bound = median(alone.map(last))
 const once = median(alone.map(({ registryBytes }) => registryBytes))
