@@ -203,8 +203,11 @@ class Session {
   #tellState(watch: Watch, reader: BlobReader): void {
     const claims = this.#claims(watch)
     watch.pending.length = 0
+    const have = reader.have()
+    const news = have.count > 0 || !watch.answered
     watch.answered = true
-    this.#stream.send(...claims, { t: 'state', blob: watch.blob, size: watch.size, bits: reader.have().encode(), load: this.#deps.load() })
+    const { blob, size } = watch
+    this.#stream.send(...claims, ...(news ? [{ t: 'state', blob, size, bits: have.encode(), load: this.#deps.load() } as const] : []))
   }
 
   #gatherClaims(watch: Watch, reader: BlobReader): void {
