@@ -1,4 +1,5 @@
-import { readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
+import { replaceFile } from '@layerswarm/core/replace-file.ts'
 import type { z } from 'zod'
 
 /**
@@ -16,11 +17,5 @@ export async function readJson<T>(path: string, schema: z.ZodType<T>): Promise<T
 
 /** Replaces the file: a crash leaves the old one or the new one whole. */
 export async function writeJson(path: string, value: unknown): Promise<void> {
-  const temporary = `${path}.new`
-  try {
-    await writeFile(temporary, JSON.stringify(value), { mode: 0o600 })
-    await rename(temporary, path)
-  } finally {
-    await rm(temporary, { force: true })
-  }
+  await replaceFile(path, JSON.stringify(value))
 }

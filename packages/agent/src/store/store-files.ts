@@ -1,7 +1,8 @@
 import { constants, type Dirent } from 'node:fs'
-import { mkdir, open, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import { algorithmOf, type Digest, hexOf, isDigest } from '@layerswarm/core/digest.ts'
+import { syncFolder } from '@layerswarm/core/sync-folder.ts'
 import { errnoOf } from './disk-errors.ts'
 import { parseSideFile, type SideRecord } from './side-file.ts'
 
@@ -75,12 +76,7 @@ export class StoreFiles {
   async promote(digest: Digest, from: string = this.partial(digest)): Promise<void> {
     const to = this.blob(digest)
     await rename(from, to)
-    const directory = await open(join(to, '..'), 'r')
-    try {
-      await directory.sync()
-    } finally {
-      await directory.close()
-    }
+    await syncFolder(dirname(to))
     await rm(this.side(digest), { force: true })
   }
 

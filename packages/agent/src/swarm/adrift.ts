@@ -14,9 +14,9 @@ const TRACKER_GRACE_MS = 1000
  */
 const LAST_RESORT_MS = 5000
 /**
- * The same for a blob of one piece of whose image nothing arrives, ms: manifests and configs, without which nothing else of an image can begin, and
- * whose clients are answered within five seconds. Half of that is left to the registry. Sooner, hosts that are still
- * connecting to each other would all ask for a manifest, and some registries count that as a pull each.
+ * The same for a blob of one piece of whose image nothing arrives, ms: manifests and configs, without which nothing else
+ * of an image can begin, and whose clients are answered within five seconds. Half of that is left to the registry. Sooner,
+ * hosts that are still connecting to each other would all ask for a manifest, and some registries count that as a pull each.
  */
 const SMALL_LAST_RESORT_MS = 2500
 /** Nothing has arrived for this long and the registry fails: readers are told, ms. */

@@ -1,5 +1,14 @@
 import { hash } from 'node:crypto'
-import { type Claim, claimedHash, claimedPieces, decodeClaim, type Lease, verifyClaim, verifyLease } from '@layerswarm/core/claims.ts'
+import {
+  type Claim,
+  claimedHash,
+  claimedPieces,
+  decodeClaim,
+  encodeClaim,
+  type Lease,
+  verifyClaim,
+  verifyLease
+} from '@layerswarm/core/claims.ts'
 import { type Digest, hexOf, PIECE_HASH_BYTES } from '@layerswarm/core/digest.ts'
 import { type PieceLayout, runCount } from '@layerswarm/core/piece-layout.ts'
 import { PieceSet } from '@layerswarm/core/piece-set.ts'
@@ -69,17 +78,22 @@ export class ClaimBook {
   /** Keeps the claims, encoded as they came, that hold. @returns those that are new */
   add(claims: readonly Uint8Array[]): Claim[] {
     return claims.flatMap((bytes) => {
-      const key = hash('sha256', bytes, 'base64')
+      const key = nameOf(bytes)
       if (this.#seen.has(key)) return []
       if (this.#seen.size > SEEN_PER_PIECE * this.#layout.pieces) this.#seen.clear()
       this.#seen.add(key)
       const claim = decoded(bytes)
-      return claim !== undefined && this.#holds(claim) && this.addOwn(claim) ? [claim] : []
+      return claim !== undefined && this.#holds(claim) && this.#keep(claim) ? [claim] : []
     })
   }
 
   /** Keeps a claim that needs no check. @returns whether it says something of a piece that its author and enough others have not */
   addOwn(claim: Claim): boolean {
+    this.#seen.add(nameOf(encodeClaim(claim)))
+    return this.#keep(claim)
+  }
+
+  #keep(claim: Claim): boolean {
     const { first, count } = claimedPieces(claim)
     let kept = false
     for (let piece = first; piece < first + count; piece++) {
@@ -139,6 +153,10 @@ export class ClaimBook {
     }
     return [...found.values()]
   }
+}
+
+function nameOf(bytes: Uint8Array): string {
+  return hash('sha256', bytes, 'base64')
 }
 
 /** Whoever sent something else says it of nobody: there is nothing to hold against it but noise. */

@@ -62,6 +62,20 @@ async function serving(options: Parameters<typeof host>[0] = {}): Promise<Host> 
   return us
 }
 
+/** Two hosts, one of which answers nothing before the gate opens and notes what it picks. */
+async function asking(stack: AsyncDisposableStack) {
+  const { limits, open, arrived } = gate()
+  const picked: number[] = []
+  const uploadPolicy = (waiting: readonly UploadRequest[]) => {
+    if (waiting[0]?.blob === digest) picked.push(waiting[0].piece)
+    return 0
+  }
+  const us = stack.use(await serving({ uploadPolicy, limits }))
+  const them = stack.use(await host())
+  await them.network.connect(us.address)
+  return { open, arrived, picked, us, them, source: them.network.source(us.node.id, digest, layout) }
+}
+
 /** A get stream by hand, whose answers come as events. */
 async function openGet(from: Host, to: Host) {
   await from.node.connect(to.address.addrs, { peer: to.node.id })
@@ -222,16 +236,8 @@ test('every answer says how much is waiting and under way', async () => {
 })
 
 test('a request that waits is cancelled by a message: it is never served, and the others are', async () => {
-  const { limits, open, arrived } = gate()
-  const picked: number[] = []
-  const uploadPolicy = (waiting: readonly UploadRequest[]) => {
-    if (waiting[0]?.blob === digest) picked.push(waiting[0].piece)
-    return 0
-  }
-  await using us = await serving({ uploadPolicy, limits })
-  await using them = await host()
-  await them.network.connect(us.address)
-  const source = them.network.source(us.node.id, digest, layout)
+  await using stack = new AsyncDisposableStack()
+  const { open, arrived, picked, us, them, source } = await asking(stack)
   const piece = async (at: number, signal?: AbortSignal) => {
     for await (const { bytes } of source.fetch({ first: at, count: 1 }, signal && { signal })) return Buffer.from(bytes)
     throw new Error('no piece')
@@ -253,16 +259,8 @@ test('a request that waits is cancelled by a message: it is never served, and th
 })
 
 test('a request that waits can be taken back; one whose answer has begun is answered, on the same stream', async () => {
-  const { limits, open, arrived } = gate()
-  const picked: number[] = []
-  const uploadPolicy = (waiting: readonly UploadRequest[]) => {
-    if (waiting[0]?.blob === digest) picked.push(waiting[0].piece)
-    return 0
-  }
-  await using us = await serving({ uploadPolicy, limits })
-  await using them = await host()
-  await them.network.connect(us.address)
-  const source = them.network.source(us.node.id, digest, layout)
+  await using stack = new AsyncDisposableStack()
+  const { open, arrived, picked, us, them, source } = await asking(stack)
   const piece = async (at: number) => {
     for await (const { bytes } of source.fetch({ first: at, count: 1 })) return Buffer.from(bytes)
     throw new Error('no piece')

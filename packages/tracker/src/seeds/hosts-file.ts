@@ -1,15 +1,16 @@
-import { readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describeError } from '@layerswarm/core/errors.ts'
 import type { Logger } from '@layerswarm/core/log.ts'
+import { replaceFile } from '@layerswarm/core/replace-file.ts'
 import { z } from 'zod'
 import { type KnownHost, MAX_HOSTS } from './model.ts'
+import { timeField } from './seed-files.ts'
 
 const FILE = 'hosts.json'
 /** Hosts that left in the last moments of a tracker left with it: they lost their connection as it ended, ms. */
 const LAST_MOMENTS_MS = 10_000
 
-const timeField = z.number().min(0).max(8.64e15)
 const keptHosts = z.object({
   /** When it was written, ms since 1970. */
   at: timeField,
@@ -82,13 +83,7 @@ export class HostsFile {
   async #write(): Promise<void> {
     const text = this.#waiting?.() ?? ''
     this.#waiting = undefined
-    const temporary = `${this.#path}.new`
-    try {
-      await writeFile(temporary, text, { mode: 0o600, flush: true })
-      await rename(temporary, this.#path)
-    } finally {
-      await rm(temporary, { force: true })
-    }
+    await replaceFile(this.#path, text)
   }
 
   #textOf(hosts: ReadonlyMap<string, KnownHost>): string {

@@ -1,9 +1,10 @@
-import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { platformsField } from '@layerswarm/core/api/local-api.ts'
 import { seedDetail, seedTarget } from '@layerswarm/core/api/seed-api.ts'
 import { describeError } from '@layerswarm/core/errors.ts'
 import type { Logger } from '@layerswarm/core/log.ts'
+import { replaceFile } from '@layerswarm/core/replace-file.ts'
 import { z } from 'zod'
 import { isOpen, type Seed } from './model.ts'
 
@@ -11,7 +12,7 @@ const FOLDER = 'seeds'
 const ID = /^[0-9a-z]{1,64}$/
 
 /** Milliseconds since 1970, as far as a date goes. */
-const timeField = z.number().min(0).max(8.64e15)
+export const timeField = z.number().min(0).max(8.64e15)
 
 const keptSeed = z
   .object({
@@ -93,13 +94,7 @@ export class SeedFiles {
       await rm(path, { force: true })
       return
     }
-    const temporary = `${path}.new`
-    try {
-      await writeFile(temporary, this.#textOf(seed), { mode: 0o600, flush: true })
-      await rename(temporary, path)
-    } finally {
-      await rm(temporary, { force: true })
-    }
+    await replaceFile(path, this.#textOf(seed))
   }
 
   #textOf({ spec, state, startedAt, endedAt, targets }: KeptSeed): string {
