@@ -154,7 +154,8 @@ function countOut({ campaign, host }: Holder, run: number, by: 1 | -1): void {
 export function addLease(holder: Holder, run: number, serial: number, instead: string | undefined, now: number): LeasedRun {
   const lease: LeasedRun = { run, holder, serial, instead, since: now, progressAt: now, got: 0, spread: 0 }
   const { host } = holder
-  if (host.outstanding === 0) Object.assign(host.meter, { since: now, bytes: 0, ahead: 0, busySince: now, progressAt: now })
+  if (host.outstanding === 0)
+    Object.assign(host.meter, { since: now, bytes: 0, ahead: 0, pace: undefined, paceSince: now, paceBytes: 0, progressAt: now })
   holder.open.set(run, lease)
   holder.campaign.leased.set(run, lease)
   countOut(holder, run, 1)

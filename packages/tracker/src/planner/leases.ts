@@ -247,8 +247,8 @@ export function noteRate(campaign: Campaign, rate: number): void {
   statedRates.splice(low, 0, rate)
 }
 
-/** The median of the holders' measured rates; undefined while fewer than two are known. */
-export function medianHolderRate(campaign: Campaign): number | undefined {
-  const rates = [...campaign.holders.keys()].flatMap((host) => host.meter.rate ?? [])
-  return rates.length < 2 ? undefined : medianOf(rates)
+/** The median of the holders' paces; undefined while fewer than two are known. */
+export function medianPace(campaign: Campaign): number | undefined {
+  const paces = [...campaign.holders.keys()].flatMap((host) => host.meter.pace ?? [])
+  return paces.length < 2 ? undefined : medianOf(paces)
 }

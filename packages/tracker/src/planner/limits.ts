@@ -59,15 +59,13 @@ export const HELD_UP_MS = 300
 
 /** Asked to hold no lease: below this share of the median link rate that the swarm states. */
 export const SLOW_LINK_SHARE = 1 / 2
-/** Holder no more: below this share of the holders' median rate, once measured for SLOW_AFTER_MS. */
+/** Holder no more: below this share of the holders' median pace. */
 export const SLOW_HOLDER_SHARE = 1 / 3
 /**
- * Longer than new connections to the registry need for their share of its link beside one that came first: judged
- * after half a second, all but the first host are slow, and that one ends up fetching, and sending, everything.
+ * A pace is taken over so long, ms. New connections to the registry need it for their share of its link beside one that
+ * came first, and over less the pieces that happen to end make all but one holder look slow: their runs were fetched twice.
  */
-export const SLOW_AFTER_MS = 3_000
-/** A measuring window without a byte for so long counts as the rate that it shows, ms. */
-export const STANDSTILL_MS = 1_000
+export const PACE_MS = 3_000
 /** Stated rates kept per blob for the median. */
 export const MAX_STATED_RATES = 64
 

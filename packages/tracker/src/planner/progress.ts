@@ -4,7 +4,7 @@ import type { AgentMessage } from '@layerswarm/core/wire/directory-protocol.ts'
 import { memberCount } from '../state/facts.ts'
 import type { Campaign, FleetState, Holder, Host, LeasedRun, Meter } from '../state/model.ts'
 import { allPieces, dropLease, holderOf, isBrief, markFetched, runBytes } from './campaign.ts'
-import { dismiss, giveUp, handOut, isBusy, isEligible, medianHolderRate, refillAndTell, tryHold } from './leases.ts'
+import { dismiss, giveUp, handOut, isBusy, isEligible, medianPace, refillAndTell, tryHold } from './leases.ts'
 import {
   FIRST_PLAN_RUNS,
   LATE_FACTOR,
@@ -12,11 +12,10 @@ import {
   LATE_MIN_MS,
   LEASE_AHEAD_MS,
   MAX_SILENT_MS,
+  PACE_MS,
   PAUSE_MS,
   SILENT_MS,
-  SLOW_AFTER_MS,
   SLOW_HOLDER_SHARE,
-  STANDSTILL_MS,
   TICK_MS
 } from './limits.ts'
 import type { Outbox } from './messages.ts'
@@ -98,6 +97,7 @@ function measure(host: Host, bytes: number, now: number): void {
   const { meter } = host
   if (bytes === 0) return
   meter.bytes += bytes
+  meter.paceBytes += bytes
   meter.progressAt = now
   const elapsed = now - meter.since
   if (elapsed < (meter.rate === undefined ? TICK_MS / 2 : LEASE_AHEAD_MS)) return
@@ -150,19 +150,20 @@ function isSilent(holder: Holder, now: number): boolean {
   return now - since > Math.min(MAX_SILENT_MS, Math.max(SILENT_MS, campaign.medianRunTime / 2))
 }
 
-function isTooSlow(holder: Holder, now: number): boolean {
-  const { host, campaign } = holder
-  if (holder.open.size === 0 || now - host.meter.busySince < SLOW_AFTER_MS) return false
-  const median = medianHolderRate(campaign)
-  if (median === undefined) return false
-  return currentRate(host.meter, now) < median * SLOW_HOLDER_SHARE
+function isTooSlow({ campaign, host, open }: Holder, now: number): boolean {
+  const pace = paceOf(host.meter, now)
+  const median = medianPace(campaign)
+  return open.size > 0 && pace !== undefined && median !== undefined && pace < median * SLOW_HOLDER_SHARE
 }
 
-/** The measured rate, or less when the window still open has been empty for long. */
-function currentRate(meter: Meter, now: number): number {
-  const elapsed = now - meter.since
-  const open = elapsed >= STANDSTILL_MS ? (meter.bytes * 1000) / elapsed : Number.POSITIVE_INFINITY
-  return Math.min(meter.rate ?? Number.POSITIVE_INFINITY, open)
+/** Ends the window that the pace is taken over, if it is over. */
+function paceOf(meter: Meter, now: number): number | undefined {
+  const elapsed = now - meter.paceSince
+  if (elapsed < PACE_MS) return meter.pace
+  meter.pace = (meter.paceBytes * 1000) / elapsed
+  meter.paceSince = now
+  meter.paceBytes = 0
+  return meter.pace
 }
 
 /** Runs that stand still for much longer than all of the holder's open runs should take; nobody else to take them: none. */

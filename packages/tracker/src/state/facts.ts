@@ -42,7 +42,7 @@ export function createHost(id: string, seenAt: string | undefined, now: number):
     foreignLinks: 0,
     outstanding: 0,
     brief: { runs: 0, bytes: 0 },
-    meter: { rate: undefined, since: now, bytes: 0, ahead: 0, busySince: now, progressAt: now },
+    meter: { rate: undefined, since: now, bytes: 0, ahead: 0, pace: undefined, paceSince: now, paceBytes: 0, progressAt: now },
     stopping: false,
     distrusted: false
   }

@@ -59,8 +59,10 @@ export interface Meter {
   bytes: number
   /** Bytes counted before the piece that they belong to was reported. */
   ahead: number
-  /** When the present uninterrupted stretch of work began. */
-  busySince: number
+  /** Bytes a second over a while that evens out what connections take from each other; undefined in the first such while. */
+  pace: number | undefined
+  paceSince: number
+  paceBytes: number
   /** When something arrived last. */
   progressAt: number
 }
