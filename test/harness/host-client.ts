@@ -4,6 +4,8 @@ import { fileURLToPath } from 'node:url'
 import type { HostReply, HttpRequest, HttpResult, PublishRequest, TcpResult } from './host-protocol.ts'
 import type { PublishedImage } from './published-image.ts'
 
+/** Buffers outside the heap are collected when they count, not every 25 MiB of them. */
+const FLAGS = ['--external-memory-accounted-in-global-limit']
 const WORKER = fileURLToPath(new URL('./host-worker.ts', import.meta.url))
 const DEFAULT_TIMEOUT_MS = 120_000
 /** Images of the benchmarks have several GiB. */
@@ -46,7 +48,7 @@ export class HostClient {
   /** `enter` is the command line that starts Node inside the namespace. */
   constructor(enter: readonly string[]) {
     const [program = '', ...args] = enter
-    this.#child = spawn(program, [...args, WORKER], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
+    this.#child = spawn(program, [...args, ...FLAGS, WORKER], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
     this.#child.on('message', (reply: HostReply) => this.#receive(reply))
     this.#child.on('exit', () => this.#failAll(new Error('The client process of the host has ended.')))
   }

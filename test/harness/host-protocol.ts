@@ -11,7 +11,7 @@ export interface HttpRequest {
   /** Sent as it is: nothing in it is normalised. */
   readonly path: string
   readonly headers: Readonly<Record<string, string>>
-  /** Small bodies come back as text; large ones are hashed, or only counted, where they arrive. */
+  /** Small bodies come back as text; large ones are hashed, or only counted at the least cost and untold until their end, where they arrive. */
   readonly keep: 'text' | 'digest' | 'count'
   /** Read no further than this many bytes until told to go on; tests hold a client in the middle so. */
   readonly pauseAt?: number
@@ -42,7 +42,7 @@ export interface HttpResult {
   readonly status: number
   readonly headers: Readonly<Record<string, string>>
   readonly text: string
-  /** `sha256:…` of the body's bytes as they came over the wire; of nothing if they were only counted. */
+  /** `sha256:…` of the body's bytes as they came over the wire; empty if they were only counted. */
   readonly digest: string
   readonly bytes: number
   readonly firstByteMs: number

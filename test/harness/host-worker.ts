@@ -4,6 +4,7 @@ import http from 'node:http'
 import net from 'node:net'
 import { buildImage } from '@layerswarm/testkit/oci-image.ts'
 import { pushImage } from '@layerswarm/testkit/push-image.ts'
+import { CountingClient } from './counting-client.ts'
 import type { HostCommand, HostReply, HttpRequest, HttpResult, PublishRequest, TcpRequest, TcpResult } from './host-protocol.ts'
 import { describeImage, type PublishedImage } from './published-image.ts'
 
@@ -16,6 +17,7 @@ interface Running {
 
 const running = new Map<number, Running>()
 const agent = new http.Agent({ keepAlive: true })
+const counting = new CountingClient()
 
 process.on('message', (message: HostCommand) => {
   switch (message.kind) {
@@ -24,7 +26,10 @@ process.on('message', (message: HostCommand) => {
     case 'abort':
       return running.get(message.id)?.abort()
     case 'http':
-      return void answer(message.id, async (progress) => ({ type: 'http', result: await doHttp(message.id, message, progress) }))
+      return void answer(message.id, async (progress) => ({
+        type: 'http',
+        result: message.keep === 'count' ? await doCount(message.id, message) : await doHttp(message.id, message, progress)
+      }))
     case 'tcp':
       return void answer(message.id, async () => ({ type: 'tcp', result: await doTcp(message) }))
     case 'publish':
@@ -66,7 +71,7 @@ async function doHttp(id: number, order: HttpRequest, progress: (bytes: number) 
   let reported = 0
   let paused = false
   response.on('data', (chunk: Buffer) => {
-    if (order.keep !== 'count') hash.update(chunk)
+    hash.update(chunk)
     bytes += chunk.length
     if (order.keep === 'text') kept.push(chunk)
     if (bytes - reported >= PROGRESS_BYTES) {
@@ -93,6 +98,12 @@ async function doHttp(id: number, order: HttpRequest, progress: (bytes: number) 
     firstByteMs,
     seconds: (performance.now() - began) / 1000
   }
+}
+
+async function doCount(id: number, order: HttpRequest): Promise<HttpResult> {
+  const began = performance.now()
+  const body = await counting.get(order, (control) => running.set(id, control))
+  return { ...body, text: '', digest: '', seconds: (performance.now() - began) / 1000 }
 }
 
 function exchange(request: http.ClientRequest, id: number): Promise<http.IncomingMessage> {
