@@ -67,7 +67,8 @@ export class PeerSource implements PieceSource {
         }
       }
     } finally {
-      stop.abort(signal?.reason)
+      // Without a need it costs an exception with its stack for each piece.
+      if (asked.length > 0) stop.abort(signal?.reason)
       for (const late of asked)
         late.then(
           (bytes) => this.#deps.buffers.give(bytes),

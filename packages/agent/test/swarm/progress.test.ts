@@ -60,7 +60,7 @@ describe('a piece that takes long', () => {
 })
 
 describe('under a limit of downloads', () => {
-  const everybody = range(0, 20).map((number) => `peer ${number}`)
+  const everybody = range(0, 24).map((number) => `peer ${number}`)
 
   function asking(downloadLimit?: number): TestHost {
     const host = new TestHost(downloadLimit === undefined ? {} : { downloadLimit })
@@ -71,8 +71,8 @@ describe('under a limit of downloads', () => {
   }
 
   test('no more is asked for than half a second of it brings', () => {
-    assert.equal(asking().requests.length, 14)
-    assert.equal(asking(100 * PIECE_BYTES).requests.length, 14)
+    assert.equal(asking().requests.length, 24)
+    assert.equal(asking(100 * PIECE_BYTES).requests.length, 24)
     assert.equal(asking(10 * PIECE_BYTES).requests.length, 5)
     assert.equal(asking(PIECE_BYTES / 10).requests.length, 2)
   })
@@ -89,7 +89,7 @@ describe('under a limit of downloads', () => {
       }
       assert.equal(host.requests.length, 2)
       host.arriving(everybody)
-      host.pass(450)
+      host.pass(900)
       assert.equal(host.requests.length - 2, hedges)
     }
   })

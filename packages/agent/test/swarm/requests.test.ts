@@ -75,9 +75,9 @@ describe('whom to ask', () => {
     const many = crowded()
     assert.equal(of(many.has('peer0', range(0, 64)), 'request').length, 1)
     for (const [neighbours, each] of [
-      [1, 14],
-      [3, 4],
-      [7, 2],
+      [1, 24],
+      [3, 8],
+      [7, 3],
       [13, 1]
     ] as const) {
       const host = new TestHost()
@@ -87,19 +87,19 @@ describe('whom to ask', () => {
     }
   })
 
-  test('fourteen requests in all, and three quarters of that while this host fetches from the registry', () => {
-    const free = new TestHost()
-    free.up(...range(0, 20).map((i) => `p${i}`))
-    free.open(64)
-    for (let i = 0; i < 20; i++) free.has(`p${i}`, range(0, 64))
-    assert.equal(free.state.requests, 14)
-
-    const holder = crowded()
-    holder.grant([7])
-    for (const peer of crowd) holder.has(peer, range(0, 48))
-    assert.equal(holder.state.requests, 10)
-    holder.fetched(7)
-    assert.equal(holder.state.requests, 14)
+  test('twenty-four requests in all, and fewer of pieces that take much memory', () => {
+    for (const [size, requests] of [
+      [64 * PIECE_BYTES, 24],
+      [2 ** 34, 14]
+    ] as const) {
+      const host = new TestHost()
+      const layout = layoutOf(size)
+      host.up(...range(0, 30).map((i) => `p${i}`))
+      host.step({ type: 'open', blob: BLOB, layout, have: new PieceSet(layout.pieces) })
+      host.step({ type: 'map', blob: BLOB, proven: true })
+      for (let i = 0; i < 30; i++) host.has(`p${i}`, range(0, 64))
+      assert.equal(host.state.requests, requests)
+    }
   })
 
   test('a banned host is neither dialled nor taken for a neighbour', () => {
@@ -164,7 +164,7 @@ describe('which piece', () => {
     const asked = of(host.step({ type: 'map', blob: BLOB, proven: true }), 'request')
     assert.deepEqual(
       asked.map(({ blob, piece }) => [blob, piece]),
-      range(0, 4).map((piece) => [BLOB, piece])
+      range(0, 8).map((piece) => [BLOB, piece])
     )
   })
 
@@ -173,13 +173,14 @@ describe('which piece', () => {
     host.up('a')
     host.open(64)
     host.has('a', range(0, 64))
-    assert.equal(host.state.requests, 14)
-    const asked = of(host.step({ type: 'reader', blob: BLOB, piece: 50, waiting: true }), 'request')
-    assert.deepEqual(asked, [{ type: 'request', peer: 'a', blob: BLOB, piece: 50, faring: { received: 0, elapsed: 0 } }])
-    assert.deepEqual(of(host.step({ type: 'reader', blob: BLOB, piece: 50, waiting: true }), 'request'), [], 'once')
-    host.step({ type: 'reader', blob: BLOB, piece: 50, waiting: false })
-    assert.equal(host.blob().readers.get(50), 1, 'the other reader waits still')
-    host.step({ type: 'reader', blob: BLOB, piece: 50, waiting: false })
+    assert.equal(host.state.requests, 24)
+    const piece = range(0, 64).find((number) => !host.blob().requests.has(number)) ?? 0
+    const asked = of(host.step({ type: 'reader', blob: BLOB, piece, waiting: true }), 'request')
+    assert.deepEqual(asked, [{ type: 'request', peer: 'a', blob: BLOB, piece, faring: { received: 0, elapsed: 0 } }])
+    assert.deepEqual(of(host.step({ type: 'reader', blob: BLOB, piece, waiting: true }), 'request'), [], 'once')
+    host.step({ type: 'reader', blob: BLOB, piece, waiting: false })
+    assert.equal(host.blob().readers.get(piece), 1, 'the other reader waits still')
+    host.step({ type: 'reader', blob: BLOB, piece, waiting: false })
     assert.equal(host.blob().readers.size, 0)
   })
 
@@ -188,7 +189,7 @@ describe('which piece', () => {
     host.open(32)
     host.pass(200)
     assert.equal(of(host.up('late'), 'observe').length, 1)
-    assert.equal(of(host.has('late', PieceSet.full(32)), 'request').length, 14)
+    assert.equal(of(host.has('late', PieceSet.full(32)), 'request').length, 24)
   })
 
   test('a blob of one piece needs nobody to vouch for it', () => {
@@ -314,13 +315,13 @@ describe('what comes of a request', () => {
     const host = new TestHost()
     const other = digestNamed('other')
     host.up('a')
-    host.open(14)
-    host.open(20, { blob: other })
-    host.has('a', range(0, 14))
-    host.has('a', range(0, 20), { blob: other })
+    host.open(24)
+    host.open(30, { blob: other })
+    host.has('a', range(0, 24))
+    host.has('a', range(0, 30), { blob: other })
     const commands = host.step({ type: 'close', blob: BLOB })
-    assert.equal(of(commands, 'cancel').length, 14)
-    assert.equal(of(commands, 'request').filter(({ blob }) => blob === other).length, 14)
+    assert.equal(of(commands, 'cancel').length, 24)
+    assert.equal(of(commands, 'request').filter(({ blob }) => blob === other).length, 24)
     assert.deepEqual(host.step({ type: 'landed', blob: BLOB, piece: 0, from: 'a', bytes: PIECE_BYTES }), [], 'what comes late is ignored')
   })
 
@@ -331,14 +332,14 @@ describe('what comes of a request', () => {
     for (const peer of ['a', 'b', 'c']) host.has(peer, range(0, 16))
     host.step({ type: 'map', blob: BLOB, proven: false })
     assert.equal(host.blob().map, 'word')
-    assert.equal(host.state.requests, 12)
+    assert.equal(host.state.requests, 16)
     const commands = host.step({ type: 'mapFailed', blob: BLOB, vouched: PieceSet.of(16, [3, 15]) })
     assert.equal(host.blob().map, 'none')
     assert.deepEqual(
       of(commands, 'cancel')
         .map(({ piece }) => piece)
         .sort((x, y) => x - y),
-      range(0, 12).filter((piece) => piece !== 3),
+      range(0, 15).filter((piece) => piece !== 3),
       'bytes that nothing vouches for are of no use'
     )
     assert.deepEqual(
