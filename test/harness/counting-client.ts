@@ -90,7 +90,7 @@ class Connection {
           if (end < 0) return
           head = { ...parseHead(text.slice(0, end)), firstByteMs: performance.now() - started }
           length = Number(head.headers['content-length'])
-          if (Number.isNaN(length)) return this.abort()
+          if (Number.isNaN(length)) return void this.#socket.destroy(new Error('The answer does not say its length.'))
           body = before + chunk.byteLength - (end + HEAD_END.length)
         }
         bytes += body
