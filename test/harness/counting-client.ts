@@ -30,12 +30,13 @@ export class CountingClient {
   /** @throws if the connection breaks, or the answer does not say its length. `began` gets what holds and ends it. */
   async get(order: CountOrder, began: (control: { resume(): void; abort(): void }) => void): Promise<CountedBody> {
     const key = `${order.host}:${order.port}`
-    const idle = this.#idle.get(key) ?? []
+    // A server closes what it has not heard of for a while.
+    const idle = (this.#idle.get(key) ?? []).filter(({ open }) => open)
     this.#idle.set(key, idle)
     const connection = idle.pop() ?? (await Connection.open(order.host, order.port))
     began(connection)
     const body = await connection.get(order)
-    idle.push(connection)
+    this.#idle.get(key)?.push(connection)
     return body
   }
 }
@@ -62,6 +63,10 @@ class Connection {
       const connection = new Connection(socket)
       connection.#fail = reject
     })
+  }
+
+  get open(): boolean {
+    return !this.#socket.destroyed
   }
 
   resume(): void {
