@@ -297,6 +297,22 @@ test('a holder that turns out slow gives its runs up for good', () => {
   assert.deepEqual(fleet.told('slow'), [])
 })
 
+test('a holder that gets as much as the others, but in bursts, is not slow', () => {
+  const fleet = new TestFleet()
+  for (const host of ['a', 'b', 'bursts']) fleet.ask(host, blob)
+  for (let i = 1; i <= 80; i++) {
+    const ofEachRun = (...runs: number[]): number[] => (i % 20 === 0 ? runs.map((run) => run * RUN_PIECES + i / 20) : [])
+    fleet.report('a', blob.digest, ofEachRun(0, 1), [], 200_000)
+    fleet.report('b', blob.digest, ofEachRun(2, 3), [], 200_000)
+    fleet.report('bursts', blob.digest, ofEachRun(4, 5), [], i % 20 === 0 ? 4_000_000 : 0)
+    fleet.run(100)
+  }
+  assert.deepEqual(
+    fleet.of('bursts', 'leases').flatMap(({ revoke }) => revoke),
+    []
+  )
+})
+
 test('denied bars the host for the blob', () => {
   const fleet = new TestFleet()
   fleet.ask('a', blob)
