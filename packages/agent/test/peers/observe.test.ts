@@ -140,6 +140,19 @@ test('a blob that begins to arrive after it was watched is told, to its end, and
   await stop()
 })
 
+test('a blob that begins with nothing of it here is no news', async () => {
+  await using both = await pair()
+  const { next, stop } = follow(both.them.network.source(both.us.node.id, digest, layout))
+  assert.deepEqual(listed(await next()), [])
+  const told = next()
+  await using partial = await both.us.store.begin(digest, layout)
+  await fence(both)
+  await fence(both)
+  await put(partial, 5)
+  assert.deepEqual(listed(await told), [5])
+  await stop()
+})
+
 test('a blob that appears whole after it was watched is told', async () => {
   await using both = await pair()
   const { next, stop } = follow(both.them.network.source(both.us.node.id, digest, layout))
