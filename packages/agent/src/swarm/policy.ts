@@ -8,10 +8,10 @@ import type { BlobState, Neighbour, Request, SwarmState } from './state.ts'
  * asked for side by side, so that each piece takes as long as all of them: with 14, a 40 Mbit/s link was idle for 7 %.
  */
 export const IN_FLIGHT = 24
-/** What they may be of, bytes, for the sake of memory; of large pieces fewer are enough. */
+/** Bytes that they may be of, for the sake of memory; fewer requests are enough where pieces are large. */
 const IN_FLIGHT_BYTES = 24 * 1024 * 1024
-const FEWEST_IN_FLIGHT = 14
-/** Of those, for imports from other zones, which come first: a whole zone waits for them. */
+const LARGE_IN_FLIGHT = 14
+/** Requests in flight for imports from other zones, which come first: a whole zone waits for them. */
 const IMPORTS_IN_FLIGHT = 4
 /** Shortest silence of a neighbour with requests open that counts as a stall, ms. */
 const STALL_MIN_MS = 500
@@ -40,7 +40,7 @@ const LEAST_IN_FLIGHT = 2
 
 /** Requests that may be in flight now. */
 export function requestLimit(state: SwarmState): number {
-  const inMemory = Math.max(FEWEST_IN_FLIGHT, Math.floor(IN_FLIGHT_BYTES / largestPiece(state)))
+  const inMemory = Math.max(LARGE_IN_FLIGHT, Math.floor(IN_FLIGHT_BYTES / largestPiece(state)))
   const inTime = Math.max(LEAST_IN_FLIGHT, Math.floor(LIMITED_AHEAD_MS / pieceTime(state)))
   return Math.min(IN_FLIGHT, inMemory, inTime)
 }
