@@ -20,6 +20,12 @@ export interface CountOrder {
   readonly pauseAt?: number
 }
 
+/** Holds and ends an exchange. */
+interface Control {
+  resume(): void
+  abort(): void
+}
+
 /**
  * GETs bodies only to count them, into one buffer that is used again and again: clients of a benchmark run on the
  * cores that it measures, and what they take is missing there. Connections are kept, as container runtimes do.
@@ -27,13 +33,24 @@ export interface CountOrder {
 export class CountingClient {
   readonly #idle = new Map<string, Connection[]>()
 
-  /** @throws if the connection breaks, or the answer does not say its length. `began` gets what holds and ends it. */
-  async get(order: CountOrder, began: (control: { resume(): void; abort(): void }) => void): Promise<CountedBody> {
+  /** @throws if the connection breaks, or the answer does not say its length. */
+  async get(order: CountOrder, began: (control: Control) => void): Promise<CountedBody> {
     const key = `${order.host}:${order.port}`
-    // A server closes what it has not heard of for a while.
     const idle = (this.#idle.get(key) ?? []).filter(({ open }) => open)
     this.#idle.set(key, idle)
-    const connection = idle.pop() ?? (await Connection.open(order.host, order.port))
+    const reused = idle.pop()
+    if (reused !== undefined) {
+      try {
+        return await this.#exchange(reused, key, order, began)
+      } catch (error) {
+        // A server closes what it has not heard of for a while, which may cross with what is asked next.
+        if (!reused.unanswered) throw error
+      }
+    }
+    return await this.#exchange(await Connection.open(order.host, order.port), key, order, began)
+  }
+
+  async #exchange(connection: Connection, key: string, order: CountOrder, began: (control: Control) => void): Promise<CountedBody> {
     began(connection)
     const body = await connection.get(order)
     this.#idle.get(key)?.push(connection)
@@ -46,11 +63,15 @@ class Connection {
   readonly #socket: net.Socket
   #receive: (bytes: Uint8Array) => void = () => {}
   #fail: (error: Error) => void = () => {}
+  /** Nothing of the answer has come, and it is still wanted. */
+  unanswered = true
 
   private constructor(socket: net.Socket) {
     this.#socket = socket
     socket.on('error', (error) => this.#fail(error))
     socket.on('close', () => this.#fail(new Error('The connection was closed within the answer.')))
+    // Else the end of what the server says is never seen, and the connection never closes.
+    socket.resume()
   }
 
   static async open(host: string, port: number): Promise<Connection> {
@@ -74,6 +95,7 @@ class Connection {
   }
 
   abort(): void {
+    this.unanswered = false
     this.#socket.destroy(new Error('aborted'))
   }
 
@@ -86,7 +108,9 @@ class Connection {
       let bytes = 0
       let held = false
       this.#fail = reject
+      this.unanswered = true
       this.#receive = (chunk) => {
+        this.unanswered = false
         let body = chunk.byteLength
         if (head === undefined) {
           const before = text.length

@@ -11,7 +11,10 @@ export interface HttpRequest {
   /** Sent as it is: nothing in it is normalised. */
   readonly path: string
   readonly headers: Readonly<Record<string, string>>
-  /** Small bodies come back as text; large ones are hashed, or only counted at the least cost and untold until their end, where they arrive. */
+  /**
+   * Small bodies come back as text; large ones are hashed where they arrive, or counted: GET only, at the least cost, and
+   * nothing is told of them before their end.
+   */
   readonly keep: 'text' | 'digest' | 'count'
   /** Read no further than this many bytes until told to go on; tests hold a client in the middle so. */
   readonly pauseAt?: number

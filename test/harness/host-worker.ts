@@ -26,10 +26,10 @@ process.on('message', (message: HostCommand) => {
     case 'abort':
       return running.get(message.id)?.abort()
     case 'http':
-      return void answer(message.id, async (progress) => ({
-        type: 'http',
-        result: message.keep === 'count' ? await doCount(message.id, message) : await doHttp(message.id, message, progress)
-      }))
+      return void answer(message.id, async (progress) => {
+        const result = message.keep === 'count' ? await doCount(message.id, message) : await doHttp(message.id, message, progress)
+        return { type: 'http', result }
+      })
     case 'tcp':
       return void answer(message.id, async () => ({ type: 'tcp', result: await doTcp(message) }))
     case 'publish':
